@@ -1,0 +1,8 @@
+//! Arguments and subcommands.
+
+use std::process::ExitCode;
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

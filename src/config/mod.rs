@@ -1,0 +1,3 @@
+//! Configuration: written, valid, explained.
+
+pub mod model;

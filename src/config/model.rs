@@ -1,0 +1,260 @@
+//! The validated configuration: what is valid, resolved and cross-checked.
+//!
+//! Built by [`super::load`] alone; nothing here is ever deserialised. Everyone may read it. Every
+//! inheritance (`defaults` → upstream → route) has already happened: a value here is the value
+//! that applies.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::resilience::{breaker, classify};
+
+/// The whole of one configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Threads and shutdown.
+    pub runtime: Runtime,
+    /// Where the admin listener binds; `None` is `listen = "off"`.
+    pub admin: Option<SocketAddr>,
+    /// Where `/metrics`, `/livez` and `/readyz` are served; `None` is `listen = "off"`.
+    pub metrics: Option<SocketAddr>,
+    /// The process log.
+    pub log: Log,
+    /// One line a request.
+    pub access_log: AccessLog,
+    /// Resolution of endpoint names.
+    pub dns: Dns,
+    /// Bound sockets with their routes; the `listen` shorthand of an upstream is one of them.
+    pub listeners: Vec<Listener>,
+    /// Named upstreams, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+}
+
+/// `[runtime]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runtime {
+    /// Number of worker threads; `None` is `"auto"`.
+    pub workers: Option<NonZeroUsize>,
+    /// A draining process ends once no request was in flight for this long.
+    pub drain_quiet: Duration,
+    /// A draining process ends after this time at the latest.
+    pub drain_grace: Duration,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// A `tracing-subscriber` filter such as `info` or `info,outrigger::pool=debug`.
+    pub level: String,
+    /// How a line is written to standard error.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Plain text for people.
+    Text,
+}
+
+/// `[access_log]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// Which requests are written.
+    pub mode: AccessLogMode,
+    /// Share of fast successes written in `sampled` mode, 0-1.
+    pub sample_ratio: f64,
+}
+
+/// Which requests the access log writes. Slow and failed ones are in all but `Off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogMode {
+    /// None.
+    Off,
+    /// Those that failed (5xx, local replies, aborts) or were slow.
+    Errors,
+    /// As `Errors`, and a share of the rest.
+    Sampled,
+    /// All.
+    All,
+}
+
+/// `[discovery.dns]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dns {
+    /// Servers to ask; empty means those of the system's resolv.conf.
+    pub servers: Vec<SocketAddr>,
+    /// Answers are kept at least this long, whatever their TTL.
+    pub min_ttl: Duration,
+    /// Answers are kept at most this long, whatever their TTL.
+    pub max_ttl: Duration,
+    /// One query may take this long.
+    pub timeout: Duration,
+}
+
+/// `[[listeners]]`, or the `listen` of an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// Label in metrics and logs; unique.
+    pub name: Arc<str>,
+    /// Where it binds.
+    pub address: SocketAddr,
+    /// What its clients may do.
+    pub downstream: Downstream,
+    /// Tried in order; the first that matches wins.
+    pub routes: Vec<Route>,
+}
+
+/// `[defaults.downstream]` and `downstream` of a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Downstream {
+    /// From the first byte of a request head to its last.
+    pub header_timeout: Duration,
+    /// A keep-alive connection without a request is closed after this long.
+    pub idle_timeout: Duration,
+    /// Size of a request head, bytes (8 KiB at least).
+    pub max_header_bytes: usize,
+    /// Number of fields in a request head.
+    pub max_headers: usize,
+    /// Connections open at once on this listener; more are closed at accept.
+    pub max_connections: usize,
+    /// Whether a caller that half-closes is still answered.
+    pub half_close: bool,
+}
+
+/// One match rule and where it leads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Label in metrics and logs; unique in its listener.
+    pub name: Arc<str>,
+    /// Matches the host (without port, lower case); `*.example.com` matches one or more labels.
+    pub host: Option<String>,
+    /// Matches whole path segments: `/v2` matches `/v2` and `/v2/x`, not `/v20`.
+    pub path_prefix: Option<String>,
+    /// Matches these methods; empty matches any.
+    pub methods: Vec<String>,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Timeouts that apply here.
+    pub timeouts: Timeouts,
+    /// Own breaker, where the route overrides any policy; else the upstream's is shared.
+    pub breaker: Option<Breaker>,
+    /// Static reply instead of an upstream-side local reply.
+    pub fallback: Option<Fallback>,
+}
+
+/// `[upstreams.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// Its name: label in metrics and logs.
+    pub name: Arc<str>,
+    /// Configured endpoints, at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// What the upstream sees in `Host`.
+    pub host: HostHeader,
+    /// Concurrency and connections.
+    pub bulkhead: Bulkhead,
+    /// Timeouts of the upstream (routes carry their own copy).
+    pub timeouts: Timeouts,
+    /// The upstream's breaker.
+    pub breaker: Breaker,
+    /// Static reply instead of an upstream-side local reply.
+    pub fallback: Option<Fallback>,
+}
+
+/// One configured endpoint; a name may resolve to many addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Host name or IP literal (without brackets).
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// `host` of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The endpoint as configured, with its port unless it is 80.
+    Endpoint,
+    /// As the caller sent it.
+    Preserve,
+    /// This value.
+    Literal(String),
+}
+
+/// Whether a policy acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It decides.
+    Enforce,
+    /// It decides and counts what it would have done; the request passes.
+    Observe,
+    /// It is not consulted.
+    Off,
+}
+
+/// `bulkhead` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bulkhead {
+    /// Whether `max_requests` and the queue act. The connection cap always does.
+    pub mode: Mode,
+    /// Requests in flight, process-wide, until the end of the response body.
+    pub max_requests: usize,
+    /// Requests waiting for a slot; beyond it they are refused at once.
+    pub max_queued: usize,
+    /// Longest wait for a slot, and then for a connection.
+    pub queue_timeout: Duration,
+    /// Open upstream connections, process-wide.
+    pub max_connections: usize,
+    /// Idle upstream connections kept, process-wide.
+    pub max_idle: usize,
+    /// An idle connection is closed after this long.
+    pub idle_timeout: Duration,
+    /// A connection is not reused past this age (10 % jitter, shortening); `None` is `"off"`.
+    pub max_age: Option<Duration>,
+}
+
+/// `timeouts` table. `None` is `"off"`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// Dial to usable connection.
+    pub connect: Option<Duration>,
+    /// Dispatch of an attempt to its response head, on the attempt clock.
+    pub first_byte: Option<Duration>,
+    /// Request head received to response head sent: queue and all attempts.
+    pub request: Option<Duration>,
+    /// No byte in either direction while a body flows.
+    pub stream_idle: Option<Duration>,
+    /// Request head received to end of response body; expiry aborts.
+    pub total: Option<Duration>,
+    /// Lower-case name of the field that carries the caller's remaining time in milliseconds.
+    pub deadline_header: Option<String>,
+}
+
+/// `breaker` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Breaker {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// The machine's settings (`slow_call` is resolved: half of `first_byte` unless given).
+    pub settings: breaker::Settings,
+    /// Which responses are failures and which are no evidence.
+    pub rules: classify::Rules,
+    /// A body that still flows this long after its head is a success.
+    pub settle_after: Duration,
+}
+
+/// `fallback` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// Status, 200-599.
+    pub status: u16,
+    /// Body, sent as it is.
+    pub body: String,
+    /// `content-type` of the body.
+    pub content_type: String,
+}

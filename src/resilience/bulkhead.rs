@@ -1,0 +1,1 @@
+//! Bounded concurrency with a bounded FIFO queue.

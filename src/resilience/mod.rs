@@ -1,0 +1,23 @@
+//! Pure policies: state machines and arithmetic that know no socket, no clock and no metric.
+//!
+//! The present instant comes in as an argument, decisions and transitions go out as return
+//! values, randomness is seeded. The shells in [`crate::upstream`] add the lock, the guard and
+//! the observer. Nothing here is `async` and nothing here can fail or panic.
+
+pub mod breaker;
+pub mod bulkhead;
+pub mod classify;
+pub mod timeout;
+
+/// What an attempt told us about its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The upstream answered.
+    Success,
+    /// The upstream failed.
+    Failure,
+    /// No evidence either way.
+    Ignored,
+    /// Cut short by somebody else than the upstream: slow if it already was, else no evidence.
+    Abandoned,
+}
