@@ -18,5 +18,9 @@ pub fn u64() -> u64 {
 
 /// Draws uniformly from `0..bound`; 0 where `bound` is 0.
 pub fn below(bound: usize) -> usize {
-    if bound < 2 { 0 } else { RNG.with(|rng| rng.borrow_mut().usize(..bound)) }
+    if bound < 2 {
+        0
+    } else {
+        RNG.with(|rng| rng.borrow_mut().usize(..bound))
+    }
 }

@@ -1,1 +1,17 @@
-//! time
+//! The only place that reads a clock.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The present instant of the monotonic clock; tests may pause it (tokio's paused time).
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Wall-clock time since the Unix epoch: for logs, never for decisions.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn unix_now() -> Duration {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+}

@@ -1,1 +1,3 @@
-//! proxy/mod
+//! The data plane: the only module that knows the order of a request.
+
+pub mod error;

@@ -59,3 +59,138 @@ pub enum AfterMaxWait {
     /// To closed with an empty window.
     Closed,
 }
+
+/// The state of a breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Traffic flows and is watched.
+    Closed,
+    /// Attempts are rejected until the wait is over.
+    Open,
+    /// A limited number of probes decides.
+    HalfOpen,
+    /// Operator: all pass and are counted, nothing trips.
+    MetricsOnly,
+    /// Operator: all pass, nothing is counted.
+    Disabled,
+    /// Operator: all are rejected.
+    ForcedOpen,
+}
+
+impl State {
+    /// Every state, in the order of the enum.
+    pub const ALL: [Self; 6] = [
+        Self::Closed,
+        Self::Open,
+        Self::HalfOpen,
+        Self::MetricsOnly,
+        Self::Disabled,
+        Self::ForcedOpen,
+    ];
+
+    /// The word for metrics, logs and pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+            Self::MetricsOnly => "metrics_only",
+            Self::Disabled => "disabled",
+            Self::ForcedOpen => "forced_open",
+        }
+    }
+}
+
+/// Why a breaker changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The failure rate reached its threshold.
+    FailureRate,
+    /// The slow rate reached its threshold.
+    SlowRate,
+    /// Both did at once.
+    FailureAndSlowRate,
+    /// Running calls past `slow_call` reached their threshold.
+    Overdue,
+    /// So many failures in a row.
+    ConsecutiveFailures,
+    /// The open wait is over.
+    WaitOver,
+    /// The probes were good.
+    Recovered,
+    /// The half-open period lasted too long.
+    MaxWait,
+    /// An operator asked for it.
+    Operator,
+    /// An operator's override expired.
+    OverrideExpired,
+}
+
+impl Cause {
+    /// The word for metrics, logs and pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FailureRate => "failure_rate",
+            Self::SlowRate => "slow_rate",
+            Self::FailureAndSlowRate => "failure_rate+slow_rate",
+            Self::Overdue => "overdue",
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::WaitOver => "wait_over",
+            Self::Recovered => "recovered",
+            Self::MaxWait => "max_wait",
+            Self::Operator => "operator",
+            Self::OverrideExpired => "override_expired",
+        }
+    }
+}
+
+/// What counted when something was decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Recorded calls in the window.
+    pub calls: u32,
+    /// Of them failed.
+    pub failed: u32,
+    /// Of them slow.
+    pub slow: u32,
+    /// Running calls past `slow_call`.
+    pub overdue: u32,
+}
+
+/// A change of state, as a value: the shell logs and counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The state left.
+    pub from: State,
+    /// The state entered.
+    pub to: State,
+    /// Why.
+    pub cause: Cause,
+    /// What counted.
+    pub counts: Counts,
+    /// On entering open: the wait until probes are admitted.
+    pub open_wait: Option<Duration>,
+}
+
+/// What a breaker looks like at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// Its state.
+    pub state: State,
+    /// What the window holds.
+    pub counts: Counts,
+    /// Share of failures 0-1, where there are enough calls to say.
+    pub failure_rate: Option<f64>,
+    /// Share of slow calls 0-1, where there are enough calls to say.
+    pub slow_rate: Option<f64>,
+    /// Consecutive openings.
+    pub opens: u32,
+    /// Time until probes are admitted; zero unless open.
+    pub open_remaining: Duration,
+    /// Probes that may still be taken; zero unless half-open.
+    pub probes_left: u32,
+    /// An operator's override ends in this time.
+    pub override_remaining: Option<Duration>,
+    /// Transitions since the start.
+    pub transitions: u64,
+}

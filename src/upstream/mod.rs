@@ -1,1 +1,3 @@
-//! upstream/mod
+//! The stateful shell around the policies: guards, endpoints, views.
+
+pub mod view;

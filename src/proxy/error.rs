@@ -1,0 +1,263 @@
+//! Every way a request can fail, and the one table of what each means.
+//!
+//! [`ProxyError::row`] is exhaustive on purpose: a new error without status, reason, resend
+//! safety and verdict does not compile. The manual's table is generated from it by a test.
+
+use std::time::Duration;
+
+use crate::resilience::Verdict;
+
+/// Why a request did not get the upstream's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyError {
+    /// No route of the listener matches.
+    NoRoute,
+    /// The request breaks a rule of HTTP; the text says which.
+    BadRequest(&'static str),
+    /// The caller stopped sending its body.
+    ClientIdle,
+    /// The caller went away or broke its upload off; nobody reads a reply.
+    ClientGone,
+    /// The breaker is open, or half-open with all probes out.
+    BreakerOpen {
+        /// Time until probes are admitted; zero while half-open.
+        retry_after: Duration,
+    },
+    /// All slots and all queue places are taken.
+    BulkheadFull,
+    /// No slot came free within `queue_timeout`.
+    QueueTimeout,
+    /// No connection came free below `max_connections` within `queue_timeout`.
+    PoolFull,
+    /// No address is known for the upstream.
+    NoEndpoint,
+    /// The connection was refused, reset or unroutable.
+    ConnectFailed,
+    /// The connection was not usable within `connect`.
+    ConnectTimeout,
+    /// The upstream closed or reset the connection before its response head was whole.
+    UpstreamReset,
+    /// What the upstream sent is not HTTP, or exceeds a limit.
+    BadResponse,
+    /// No response head within `first_byte`.
+    AttemptTimeout,
+    /// The upstream took no more of the request body for `stream_idle`.
+    UpstreamIdle,
+    /// `request` or `total` ran out.
+    Deadline,
+    /// The time that the caller itself gave ran out.
+    ClientDeadline,
+}
+
+/// Who is to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller.
+    Downstream,
+    /// Outrigger: a policy or a limit of ours.
+    Local,
+    /// The upstream.
+    Upstream,
+}
+
+/// What is known about the request having reached the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resend {
+    /// No byte was sent: safe to resend whatever the method.
+    NotSent,
+    /// It may have been processed: safe to resend only if idempotent.
+    MaybeSent,
+    /// A resend cannot help.
+    Never,
+}
+
+/// The stable name of why a local reply was made: the same word in `Proxy-Status`, log and metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(
+    missing_docs,
+    reason = "each is named and explained by its `ProxyError`"
+)]
+pub enum Reason {
+    NoRoute,
+    BadRequest,
+    ClientTimeout,
+    ClientGone,
+    BreakerOpen,
+    BulkheadFull,
+    QueueTimeout,
+    PoolFull,
+    NoEndpoint,
+    ConnectFailed,
+    ConnectTimeout,
+    UpstreamReset,
+    BadResponse,
+    AttemptTimeout,
+    UpstreamIdle,
+    Deadline,
+}
+
+impl Reason {
+    /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
+    pub const ALL: [Self; 16] = [
+        Self::NoRoute,
+        Self::BadRequest,
+        Self::ClientTimeout,
+        Self::ClientGone,
+        Self::BreakerOpen,
+        Self::BulkheadFull,
+        Self::QueueTimeout,
+        Self::PoolFull,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::UpstreamReset,
+        Self::BadResponse,
+        Self::AttemptTimeout,
+        Self::UpstreamIdle,
+        Self::Deadline,
+    ];
+
+    /// The word itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::BadRequest => "bad_request",
+            Self::ClientTimeout => "client_timeout",
+            Self::ClientGone => "client_gone",
+            Self::BreakerOpen => "breaker_open",
+            Self::BulkheadFull => "bulkhead_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::PoolFull => "pool_full",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamReset => "upstream_reset",
+            Self::BadResponse => "bad_response",
+            Self::AttemptTimeout => "attempt_timeout",
+            Self::UpstreamIdle => "upstream_idle",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// What an error means, everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Who is to blame.
+    pub side: Side,
+    /// Status of the local reply.
+    pub status: u16,
+    /// gRPC status of the local reply.
+    pub grpc_status: u8,
+    /// `error` of `Proxy-Status`, registered by RFC 9209 §2.3.
+    pub proxy_status: &'static str,
+    /// `details` of `Proxy-Status`, log and metric.
+    pub reason: Reason,
+    /// Whether the request may be sent again.
+    pub resend: Resend,
+    /// What the breaker learns from it; `None`: nothing is recorded, no attempt was made.
+    pub verdict: Option<Verdict>,
+    /// For people: what happened.
+    pub title: &'static str,
+}
+
+impl ProxyError {
+    /// One value of every variant, for generated documentation and tests.
+    pub const ALL: [Self; 17] = [
+        Self::NoRoute,
+        Self::BadRequest("…"),
+        Self::ClientIdle,
+        Self::ClientGone,
+        Self::BreakerOpen {
+            retry_after: Duration::ZERO,
+        },
+        Self::BulkheadFull,
+        Self::QueueTimeout,
+        Self::PoolFull,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::UpstreamReset,
+        Self::BadResponse,
+        Self::AttemptTimeout,
+        Self::UpstreamIdle,
+        Self::Deadline,
+        Self::ClientDeadline,
+    ];
+
+    /// The table.
+    #[rustfmt::skip] // one row a line reads as the table it is
+    pub const fn row(self) -> Row {
+        use Resend::{MaybeSent, Never, NotSent};
+        use Side::{Downstream, Local, Upstream};
+        use Verdict::{Abandoned, Failure};
+        match self {
+            Self::NoRoute            => row(Downstream, 404,  5, "destination_not_found",    Reason::NoRoute,        Never,     None,            "no route matches this request"),
+            Self::BadRequest(_)      => row(Downstream, 400, 13, "http_request_error",       Reason::BadRequest,     Never,     None,            "the request is not valid HTTP"),
+            Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Abandoned), "the caller stopped sending its request body"),
+            Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),
+            Self::BreakerOpen { .. } => row(Local,      503, 14, "destination_unavailable",  Reason::BreakerOpen,    NotSent,   None,            "the breaker is open: this upstream was failing or slow"),
+            Self::BulkheadFull       => row(Local,      503, 14, "connection_limit_reached", Reason::BulkheadFull,   NotSent,   None,            "too many requests are in flight and waiting for this upstream"),
+            Self::QueueTimeout       => row(Local,      503, 14, "connection_limit_reached", Reason::QueueTimeout,   NotSent,   None,            "no slot of this upstream came free in time"),
+            Self::PoolFull           => row(Local,      503, 14, "connection_limit_reached", Reason::PoolFull,       NotSent,   None,            "no connection to this upstream came free in time"),
+            Self::NoEndpoint         => row(Local,      503, 14, "destination_unavailable",  Reason::NoEndpoint,     NotSent,   None,            "no address is known for this upstream"),
+            Self::ConnectFailed      => row(Upstream,   502, 14, "connection_refused",       Reason::ConnectFailed,  NotSent,   Some(Failure),   "the upstream could not be connected to"),
+            Self::ConnectTimeout     => row(Upstream,   504,  4, "connection_timeout",       Reason::ConnectTimeout, NotSent,   Some(Failure),   "the upstream did not accept a connection in time"),
+            Self::UpstreamReset      => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  MaybeSent, Some(Failure),   "the upstream broke the connection off before it answered"),
+            Self::BadResponse        => row(Upstream,   502, 14, "http_protocol_error",      Reason::BadResponse,    MaybeSent, Some(Failure),   "the upstream's answer is not valid HTTP"),
+            Self::AttemptTimeout     => row(Upstream,   504,  4, "http_response_timeout",    Reason::AttemptTimeout, MaybeSent, Some(Failure),   "the upstream did not answer in time"),
+            Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),
+            Self::Deadline           => row(Upstream,   504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Failure),   "the request's time ran out"),
+            Self::ClientDeadline     => row(Downstream, 504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Abandoned), "the time that the caller gave ran out"),
+        }
+    }
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "they are the columns of the table"
+)]
+const fn row(
+    side: Side,
+    status: u16,
+    grpc_status: u8,
+    proxy_status: &'static str,
+    reason: Reason,
+    resend: Resend,
+    verdict: Option<Verdict>,
+    title: &'static str,
+) -> Row {
+    Row {
+        side,
+        status,
+        grpc_status,
+        proxy_status,
+        reason,
+        resend,
+        verdict,
+        title,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_indexed_by_their_order() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
+    fn local_rejections_are_never_recorded() {
+        for error in ProxyError::ALL {
+            let row = error.row();
+            if row.side == Side::Local {
+                assert_eq!(row.verdict, None, "{error:?}");
+                assert_eq!(row.resend, Resend::NotSent, "{error:?}");
+            }
+        }
+    }
+}
