@@ -190,11 +190,11 @@ impl ProxyError {
     pub const fn row(self) -> Row {
         use Resend::{MaybeSent, Never, NotSent};
         use Side::{Downstream, Local, Upstream};
-        use Verdict::{Abandoned, Failure};
+        use Verdict::{Abandoned, Failure, Ignored};
         match self {
             Self::NoRoute            => row(Downstream, 404,  5, "destination_not_found",    Reason::NoRoute,        Never,     None,            "no route matches this request"),
             Self::BadRequest(_)      => row(Downstream, 400, 13, "http_request_error",       Reason::BadRequest,     Never,     None,            "the request is not valid HTTP"),
-            Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Abandoned), "the caller stopped sending its request body"),
+            Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller stopped sending its request body"),
             Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),
             Self::BreakerOpen { .. } => row(Local,      503, 14, "destination_unavailable",  Reason::BreakerOpen,    NotSent,   None,            "the breaker is open: this upstream was failing or slow"),
             Self::BulkheadFull       => row(Local,      503, 14, "connection_limit_reached", Reason::BulkheadFull,   NotSent,   None,            "too many requests are in flight and waiting for this upstream"),
