@@ -1,1 +1,3 @@
-//! lifecycle/mod
+//! Tasks, worker threads, drain.
+
+pub mod tasks;

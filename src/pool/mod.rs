@@ -1,1 +1,357 @@
-//! pool/mod
+//! Connections to upstreams: the only module that owns client sockets.
+//!
+//! One [`Pool`] per upstream. `max_connections` and `max_idle` hold for the whole process and
+//! exactly so; idle connections are kept per worker and reused last-in first-out. At the cap a
+//! request takes, in this order: an own idle connection, another worker's idle one, the place of
+//! the oldest idle connection to another endpoint, else it waits first-in first-out.
+//!
+//! Invariants: a connection with an abandoned exchange is never reused; every open socket holds
+//! one [`Place`], given back when the socket is closed and not before; nothing is retried here.
+//! Knows nothing about policies, routes or replies. hyper's client types stop here.
+
+mod body;
+mod connection;
+mod dial;
+mod shelf;
+mod wire;
+
+pub use body::{Broken, Download, Upload, UploadObserver};
+pub use connection::{Connection, SendError};
+pub use dial::{Dial, DialTcp, Dialed, Socket};
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use self::connection::Idle;
+use self::shelf::{Shelf, Take};
+
+/// Limits of one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections, process-wide.
+    pub max_connections: usize,
+    /// Idle connections kept, process-wide.
+    pub max_idle: usize,
+    /// An idle connection is closed after this long.
+    pub idle_timeout: Duration,
+    /// A connection is not reused past this age, shortened by up to 10 % jitter.
+    pub max_age: Option<Duration>,
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closed {
+    /// The upstream closed it while it was idle.
+    Upstream,
+    /// The upstream asked for it (`Connection: close`, HTTP/1.0).
+    Asked,
+    /// Its exchange was abandoned or failed.
+    Abandoned,
+    /// It was idle for too long.
+    IdleTimeout,
+    /// It reached its maximum age.
+    MaxAge,
+    /// There were enough idle ones.
+    MaxIdle,
+    /// Its place was needed for another endpoint.
+    Evicted,
+    /// Its endpoint is gone from discovery, or the process ends.
+    Removed,
+}
+
+impl Closed {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [Self; 8] = [
+        Self::Upstream,
+        Self::Asked,
+        Self::Abandoned,
+        Self::IdleTimeout,
+        Self::MaxAge,
+        Self::MaxIdle,
+        Self::Evicted,
+        Self::Removed,
+    ];
+
+    /// The word for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Asked => "asked",
+            Self::Abandoned => "abandoned",
+            Self::IdleTimeout => "idle_timeout",
+            Self::MaxAge => "max_age",
+            Self::MaxIdle => "max_idle",
+            Self::Evicted => "evicted",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// Told of what happens to connections. Called without a lock held; must be cheap.
+pub trait Observer: Send + Sync {
+    /// A connection was opened, in this time.
+    fn opened(&self, took: Duration);
+    /// An idle connection was taken for another exchange.
+    fn reused(&self);
+    /// A connection was given up.
+    fn closed(&self, why: Closed);
+}
+
+/// The connections to one upstream.
+pub struct Pool {
+    limits: Limits,
+    dial: Arc<dyn Dial>,
+    observer: Box<dyn Observer>,
+    shelf: Mutex<Shelf>,
+}
+
+/// The right to have one socket open; given back on drop. `None` once it was handed on.
+#[must_use]
+struct Place(Option<Arc<Pool>>);
+
+/// What a waiter is handed.
+enum Grant {
+    /// An idle connection to the endpoint it asked for.
+    Idle(Idle),
+    /// The right to open one.
+    Place(Place),
+}
+
+/// What [`Pool::checkout`] found.
+pub enum Checkout {
+    /// A kept connection.
+    Reused(Connection),
+    /// The right to open one.
+    Dial(Dialing),
+    /// All places are taken.
+    Wait(Waiting),
+}
+
+/// The right to open one connection to an endpoint.
+#[must_use]
+pub struct Dialing {
+    pool: Arc<Pool>,
+    place: Place,
+    endpoint: SocketAddr,
+    worker: usize,
+}
+
+/// A place in the queue for a connection; dropping it leaves the queue.
+#[must_use]
+pub struct Waiting {
+    grant: oneshot::Receiver<Grant>,
+    endpoint: SocketAddr,
+    worker: usize,
+}
+
+/// A connection idle for longer than this may have been closed by the upstream in a segment that
+/// the reactor has not looked at yet, so it is looked at before reuse. Shorter than any sensible
+/// keep-alive timeout, longer than the pauses of a busy connection.
+const STALE_AFTER: Duration = Duration::from_millis(20);
+
+impl Pool {
+    /// Builds an empty pool for `workers` worker threads.
+    pub fn new(
+        limits: Limits,
+        workers: usize,
+        dial: Arc<dyn Dial>,
+        observer: Box<dyn Observer>,
+    ) -> Arc<Self> {
+        Arc::new(Self { limits, dial, observer, shelf: Mutex::new(Shelf::new(workers)) })
+    }
+
+    /// What it was built with.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Takes a live idle connection to `endpoint` (unless only a `fresh` one will do), or a place
+    /// to open one, or queues for either.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes at most the idle connection that was being looked at.
+    pub async fn checkout(
+        self: &Arc<Self>,
+        worker: usize,
+        endpoint: SocketAddr,
+        fresh: bool,
+        now: Instant,
+    ) -> Checkout {
+        loop {
+            let max = self.limits.max_connections;
+            let take = self.lock().take(worker, endpoint, fresh, max);
+            match take {
+                Take::Idle(idle) => {
+                    if let Some(connection) = self.revive(idle, now).await {
+                        return Checkout::Reused(connection);
+                    }
+                }
+                Take::Place => {
+                    let place = Place(Some(Arc::clone(self)));
+                    let pool = Arc::clone(self);
+                    return Checkout::Dial(Dialing { pool, place, endpoint, worker });
+                }
+                Take::Wait(grant, evicted) => {
+                    if let Some(evicted) = evicted {
+                        self.close(evicted, Closed::Evicted);
+                    }
+                    return Checkout::Wait(Waiting { grant, endpoint, worker });
+                }
+            }
+        }
+    }
+
+    /// Makes a kept connection ready for another exchange, or closes it.
+    async fn revive(self: &Arc<Self>, idle: Idle, now: Instant) -> Option<Connection> {
+        if idle.expires <= now {
+            let why = if idle.too_old(now) { Closed::MaxAge } else { Closed::IdleTimeout };
+            self.close(idle, why);
+            return None;
+        }
+        if now.saturating_duration_since(idle.since) > STALE_AFTER {
+            // Lets the reactor run once: an end of stream that the kernel already has reaches the
+            // connection's task before we look at it.
+            tokio::task::yield_now().await;
+        }
+        let connection = idle.revive(Arc::clone(self)).await;
+        match connection {
+            Some(_) => self.observer.reused(),
+            None => self.observer.closed(Closed::Upstream),
+        }
+        connection
+    }
+
+    /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
+    fn checkin(self: &Arc<Self>, idle: Idle, now: Instant) {
+        if idle.expires <= now {
+            let why = if idle.too_old(now) { Closed::MaxAge } else { Closed::IdleTimeout };
+            return self.close(idle, why);
+        }
+        let mut idle = idle;
+        loop {
+            let mut shelf = self.lock();
+            let Some(waiter) = shelf.next_waiter() else {
+                let surplus = shelf.put(idle, self.limits.max_idle);
+                drop(shelf);
+                if let Some(surplus) = surplus {
+                    self.close(surplus, Closed::MaxIdle);
+                }
+                return;
+            };
+            drop(shelf);
+            if waiter.endpoint != idle.endpoint {
+                // Its place goes to the oldest waiter once the socket is closed.
+                self.lock().requeue(waiter);
+                return self.close(idle, Closed::Evicted);
+            }
+            match waiter.grant.send(Grant::Idle(idle)) {
+                Ok(()) => return,
+                Err(Grant::Idle(back)) => idle = back,
+                Err(Grant::Place(_)) => return,
+            }
+        }
+    }
+
+    fn close(&self, idle: Idle, why: Closed) {
+        drop(idle);
+        self.observer.closed(why);
+    }
+
+    /// Closes idle connections whose time is over. Called about once a second.
+    pub fn reap(&self, now: Instant) {
+        let expired = self.lock().expired(now);
+        for idle in expired {
+            let why = if idle.too_old(now) { Closed::MaxAge } else { Closed::IdleTimeout };
+            self.close(idle, why);
+        }
+    }
+
+    /// Closes idle connections to endpoints that `keep` refuses.
+    pub fn retain(&self, keep: impl Fn(SocketAddr) -> bool) {
+        let removed = self.lock().remove(|idle| !keep(idle.endpoint));
+        for idle in removed {
+            self.close(idle, Closed::Removed);
+        }
+    }
+
+    /// Open connections: those with an exchange (or being opened), and those without.
+    pub fn counts(&self) -> (usize, usize) {
+        let shelf = self.lock();
+        (shelf.open().saturating_sub(shelf.idle()), shelf.idle())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        // The shelf's methods cannot panic half-way, so a poisoned one is whole.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Dialing {
+    /// Opens the connection.
+    ///
+    /// # Errors
+    ///
+    /// The connection was refused, reset or has no route; the caller races its own `connect` timer
+    /// against this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the socket and gives the place back.
+    pub async fn open(self) -> io::Result<Connection> {
+        let started = crate::time::now();
+        let socket = self.pool.dial.dial(self.endpoint).await?;
+        let now = crate::time::now();
+        self.pool.observer.opened(now.saturating_duration_since(started));
+        connection::open(self, socket, now).await
+    }
+}
+
+impl Waiting {
+    /// Waits for a connection or a place.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the queue; what was granted in that moment passes on.
+    pub async fn granted(self, pool: &Arc<Pool>) -> Checkout {
+        match self.grant.await {
+            Ok(Grant::Idle(idle)) => {
+                let now = crate::time::now();
+                match pool.revive(idle, now).await {
+                    Some(connection) => Checkout::Reused(connection),
+                    None => Box::pin(pool.checkout(self.worker, self.endpoint, false, now)).await,
+                }
+            }
+            Ok(Grant::Place(place)) => {
+                let Self { endpoint, worker, .. } = self;
+                Checkout::Dial(Dialing { pool: Arc::clone(pool), place, endpoint, worker })
+            }
+            // The pool drops a sender only with the whole queue, when nobody can be waiting.
+            Err(_) => {
+                let now = crate::time::now();
+                Box::pin(pool.checkout(self.worker, self.endpoint, false, now)).await
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(pool) = self.0.take() else { return };
+        loop {
+            let waiter = pool.lock().leave();
+            let Some(waiter) = waiter else { return };
+            // The place stays counted while it changes hands.
+            match waiter.grant.send(Grant::Place(Self(Some(Arc::clone(&pool))))) {
+                Ok(()) => return,
+                // The waiter has gone. What came back is disarmed: this loop still has the place.
+                Err(Grant::Place(mut back)) => back.0 = None,
+                Err(Grant::Idle(_)) => return,
+            }
+        }
+    }
+}

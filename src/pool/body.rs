@@ -1,0 +1,126 @@
+//! Bodies on their way through: hyper's type goes no further than this file and the listener.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// Told how a request body moves, from whichever task drives the connection.
+pub trait UploadObserver: Send {
+    /// We have nothing to send: the caller has not sent it yet.
+    fn waiting(&mut self);
+    /// So many bytes of the caller go on.
+    fn flowing(&mut self, bytes: usize);
+    /// The body was passed on whole.
+    fn finished(&mut self);
+    /// The caller broke its body off.
+    fn broken(&mut self);
+}
+
+/// A request body from the caller to the upstream.
+pub struct Upload {
+    body: Option<Incoming>,
+    observer: Option<Box<dyn UploadObserver>>,
+}
+
+impl Upload {
+    /// A body without bytes.
+    pub fn empty() -> Self {
+        Self { body: None, observer: None }
+    }
+
+    /// Wraps what the listener received.
+    pub fn new(body: Incoming) -> Self {
+        Self { body: (!body.is_end_stream()).then_some(body), observer: None }
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// Has `observer` told from now on.
+    pub fn observe(&mut self, observer: Box<dyn UploadObserver>) {
+        self.observer = Some(observer);
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { body, observer } = self.get_mut();
+        let Some(body) = body else { return Poll::Ready(None) };
+        let frame = Pin::new(&mut *body).poll_frame(cx);
+        if let Some(observer) = observer {
+            match &frame {
+                Poll::Pending => observer.waiting(),
+                Poll::Ready(Some(Ok(frame))) => {
+                    observer.flowing(frame.data_ref().map_or(0, Bytes::len));
+                    if body.is_end_stream() {
+                        observer.finished();
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => observer.broken(),
+                Poll::Ready(None) => observer.finished(),
+            }
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A response body from the upstream.
+pub struct Download(Incoming);
+
+impl Download {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self(body)
+    }
+}
+
+/// The upstream broke its response body off, or framed it wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the upstream broke its response body off")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(|_| Broken)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

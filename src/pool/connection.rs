@@ -1,0 +1,267 @@
+//! One connection: an exchange on it, and what becomes of it afterwards.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::header::CONNECTION;
+use http::{HeaderMap, Request, Response, Version};
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
+
+use super::wire::Wire;
+use super::{Closed, Dialing, Download, Pool, Socket, Upload};
+use crate::lifecycle::tasks;
+
+/// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
+const MAX_BUFFER: usize = 64 * 1024;
+
+/// Fields in a response head.
+const MAX_HEADERS: usize = 128;
+
+/// A connection that carries one exchange. Dropping it closes it.
+pub struct Connection {
+    /// `None` once it was given back.
+    lease: Option<Lease>,
+    pool: Arc<Pool>,
+    /// Whether the last response allows another exchange.
+    persistent: bool,
+    /// How long the upstream says it keeps an idle connection.
+    keep_alive: Option<Duration>,
+    reused: bool,
+}
+
+/// A connection without an exchange.
+pub(super) struct Idle {
+    lease: Lease,
+    pub(super) endpoint: SocketAddr,
+    pub(super) worker: usize,
+    pub(super) since: Instant,
+    pub(super) expires: Instant,
+}
+
+/// The hold on a connection's task; dropping it ends the task and so closes the socket.
+struct Lease {
+    sender: SendRequest<Upload>,
+    task: AbortHandle,
+    /// Whether a byte came in since the last request was handed over.
+    seen: Arc<AtomicBool>,
+    endpoint: SocketAddr,
+    worker: usize,
+    retires: Option<Instant>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Why an exchange brought no response head.
+#[derive(Debug)]
+pub enum SendError {
+    /// No byte of the request was written; here it is back.
+    Unsent(Box<Request<Upload>>),
+    /// The connection ended before the response head was whole.
+    Reset {
+        /// Whether any byte of a response had come.
+        answered: bool,
+    },
+    /// What came is not an HTTP response, or its head exceeds a limit.
+    Invalid,
+    /// The caller's body broke off.
+    Upload,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("empty", &self.is_empty()).finish_non_exhaustive()
+    }
+}
+
+/// Starts the task of a fresh socket.
+pub(super) async fn open(
+    dialing: Dialing,
+    socket: Box<dyn Socket>,
+    now: Instant,
+) -> io::Result<Connection> {
+    let Dialing { pool, place, endpoint, worker } = dialing;
+    let seen = Arc::new(AtomicBool::new(false));
+    let wire = Wire { socket, seen: Arc::clone(&seen) };
+    let (sender, connection) = Builder::new()
+        .max_buf_size(MAX_BUFFER)
+        .max_headers(MAX_HEADERS)
+        .handshake(TokioIo::new(wire))
+        .await
+        .map_err(io::Error::other)?;
+    let task = tasks::spawn_local("upstream connection", async move {
+        // The outcome reaches whoever waits for a response; nobody else cares.
+        let _ = connection.await;
+        // The socket is closed by now: only then is its place free.
+        drop(place);
+    });
+    let lease = Lease {
+        sender,
+        task: task.abort_handle(),
+        seen,
+        endpoint,
+        worker,
+        retires: pool.limits.max_age.map(|age| now + shortened(age)),
+    };
+    Ok(Connection { lease: Some(lease), pool, persistent: false, keep_alive: None, reused: false })
+}
+
+/// Takes up to a tenth off, so that connections opened together do not retire together.
+fn shortened(age: Duration) -> Duration {
+    let tenth = u64::try_from(age.as_micros() / 10).unwrap_or(u64::MAX);
+    let cut = crate::rng::u64() % tenth.max(1);
+    age.saturating_sub(Duration::from_micros(cut))
+}
+
+impl Connection {
+    /// Whether it carried an exchange before.
+    pub fn reused(&self) -> bool {
+        self.reused
+    }
+
+    /// Sends a request and waits for the response head.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]; the connection cannot be used again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the exchange: drop the connection too.
+    pub async fn send(
+        &mut self,
+        request: Request<Upload>,
+    ) -> Result<Response<Download>, SendError> {
+        let Some(lease) = &mut self.lease else {
+            return Err(SendError::Unsent(Box::new(request)));
+        };
+        lease.seen.store(false, Relaxed);
+        match lease.sender.try_send_request(request).await {
+            Ok(response) => {
+                self.persistent = is_persistent(response.version(), response.headers());
+                self.keep_alive = keep_alive(response.headers());
+                Ok(response.map(Download::new))
+            }
+            Err(mut error) => Err(match error.take_message() {
+                Some(request) => SendError::Unsent(Box::new(request)),
+                None if error.error().is_parse() => SendError::Invalid,
+                None if error.error().is_user() => SendError::Upload,
+                None => SendError::Reset { answered: lease.seen.load(Relaxed) },
+            }),
+        }
+    }
+
+    /// Gives the connection back after a whole exchange, for reuse where the response allows it.
+    pub fn checkin(mut self, now: Instant) {
+        let Some(lease) = self.lease.take() else { return };
+        if !self.persistent || lease.sender.is_closed() {
+            drop(lease);
+            return self.pool.observer.closed(Closed::Asked);
+        }
+        let mut kept = self.pool.limits.idle_timeout;
+        if let Some(theirs) = self.keep_alive {
+            kept = kept.min(theirs.saturating_sub(Duration::from_secs(1)));
+        }
+        let expires = now + kept;
+        let expires = lease.retires.map_or(expires, |retires| retires.min(expires));
+        let (endpoint, worker) = (lease.endpoint, lease.worker);
+        self.pool.checkin(Idle { lease, endpoint, worker, since: now, expires }, now);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            drop(lease);
+            self.pool.observer.closed(Closed::Abandoned);
+        }
+    }
+}
+
+impl Idle {
+    /// Whether it is its age that ended it.
+    pub(super) fn too_old(&self, now: Instant) -> bool {
+        self.lease.retires.is_some_and(|at| at <= now)
+    }
+
+    /// Readies it for another exchange; `None` where the upstream has closed it.
+    pub(super) async fn revive(self, pool: Arc<Pool>) -> Option<Connection> {
+        let mut lease = self.lease;
+        if !lease.sender.is_ready() {
+            lease.sender.ready().await.ok()?;
+        }
+        Some(Connection {
+            lease: Some(lease),
+            pool,
+            persistent: false,
+            keep_alive: None,
+            reused: true,
+        })
+    }
+}
+
+/// RFC 9112 §9.3.
+fn is_persistent(version: Version, headers: &HeaderMap) -> bool {
+    let says = |token: &str| {
+        headers.get_all(CONNECTION).iter().any(|value| {
+            value.as_bytes().split(|byte| *byte == b',').any(|part| {
+                part.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
+            })
+        })
+    };
+    if says("close") {
+        return false;
+    }
+    version >= Version::HTTP_11 || says("keep-alive")
+}
+
+/// `timeout` of a `Keep-Alive` field (RFC 2068 §19.7.1.1), seconds.
+fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let seconds = value.split(',').find_map(|part| {
+        let (name, seconds) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse::<u32>().ok())?
+    })?;
+    Some(Duration::from_secs(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.append(name, HeaderValue::from_static(value));
+        headers
+    }
+
+    #[test]
+    fn persistence_follows_version_and_connection() {
+        let close = headers("connection", "Foo, Close");
+        let keep = headers("connection", "keep-alive");
+        assert!(is_persistent(Version::HTTP_11, &HeaderMap::new()));
+        assert!(!is_persistent(Version::HTTP_11, &close));
+        assert!(!is_persistent(Version::HTTP_10, &HeaderMap::new()));
+        assert!(is_persistent(Version::HTTP_10, &keep));
+    }
+
+    #[test]
+    fn keep_alive_is_read_or_left() {
+        let parsed = |value| keep_alive(&headers("keep-alive", value));
+        assert_eq!(parsed("timeout=5, max=100"), Some(Duration::from_secs(5)));
+        assert_eq!(parsed("max=3, Timeout = 7"), Some(Duration::from_secs(7)));
+        assert_eq!(parsed("max=3"), None);
+        assert_eq!(parsed("timeout=soon"), None);
+        assert_eq!(keep_alive(&HeaderMap::new()), None);
+    }
+}

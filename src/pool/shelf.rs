@@ -1,0 +1,161 @@
+//! The bookkeeping of a pool: how many sockets are open, which are idle, who waits.
+//!
+//! Only ever touched under the pool's lock; does no I/O and closes nothing itself.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::Grant;
+use super::connection::Idle;
+
+/// Open, idle and awaited connections of one pool.
+pub(super) struct Shelf {
+    /// Sockets open or being opened.
+    open: usize,
+    /// Idle connections by the worker that drives them, oldest first.
+    idle: Vec<VecDeque<Idle>>,
+    /// Sum of the lengths of `idle`.
+    idle_count: usize,
+    /// Oldest first. One that has gone is found out by its closed channel.
+    waiters: VecDeque<Waiter>,
+}
+
+/// A request that waits for a connection.
+pub(super) struct Waiter {
+    pub(super) endpoint: SocketAddr,
+    pub(super) grant: oneshot::Sender<Grant>,
+}
+
+/// What a request is given.
+pub(super) enum Take {
+    Idle(Idle),
+    /// The caller wraps it into a guard at once.
+    Place,
+    /// A place in the queue, and the idle connection to close so that its place comes free.
+    Wait(oneshot::Receiver<Grant>, Option<Idle>),
+}
+
+impl Shelf {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            open: 0,
+            idle: (0..workers.max(1)).map(|_| VecDeque::new()).collect(),
+            idle_count: 0,
+            waiters: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open
+    }
+
+    pub(super) fn idle(&self) -> usize {
+        self.idle_count
+    }
+
+    /// The order at the cap: own idle, a new socket below the cap, another worker's idle, the
+    /// place of the oldest idle to another endpoint, the queue.
+    pub(super) fn take(
+        &mut self,
+        worker: usize,
+        endpoint: SocketAddr,
+        fresh: bool,
+        max: usize,
+    ) -> Take {
+        if !fresh && let Some(idle) = self.take_idle(worker, endpoint) {
+            return Take::Idle(idle);
+        }
+        if self.open < max {
+            self.open += 1;
+            return Take::Place;
+        }
+        for other in (0..self.idle.len()).filter(|other| *other != worker) {
+            if !fresh && let Some(idle) = self.take_idle(other, endpoint) {
+                return Take::Idle(idle);
+            }
+        }
+        while self.waiters.front().is_some_and(|waiter| waiter.grant.is_closed()) {
+            self.waiters.pop_front();
+        }
+        let (grant, granted) = oneshot::channel();
+        self.waiters.push_back(Waiter { endpoint, grant });
+        Take::Wait(granted, self.take_oldest())
+    }
+
+    /// The youngest idle connection of `worker` to `endpoint`.
+    fn take_idle(&mut self, worker: usize, endpoint: SocketAddr) -> Option<Idle> {
+        let idle = self.idle.get_mut(worker)?;
+        let position = idle.iter().rposition(|idle| idle.endpoint == endpoint)?;
+        let taken = idle.remove(position)?;
+        self.idle_count -= 1;
+        Some(taken)
+    }
+
+    /// The idle connection that was used least recently.
+    fn take_oldest(&mut self) -> Option<Idle> {
+        let oldest = self
+            .idle
+            .iter_mut()
+            .filter(|idle| !idle.is_empty())
+            .min_by_key(|idle| idle.front().map(|idle| idle.since))?
+            .pop_front()?;
+        self.idle_count -= 1;
+        Some(oldest)
+    }
+
+    /// Keeps an idle connection; returns the one that is too many, if any.
+    pub(super) fn put(&mut self, idle: Idle, max_idle: usize) -> Option<Idle> {
+        let Some(shelf) = self.idle.get_mut(idle.worker) else { return Some(idle) };
+        shelf.push_back(idle);
+        self.idle_count += 1;
+        if self.idle_count > max_idle { self.take_oldest() } else { None }
+    }
+
+    /// The oldest waiter that may still be there.
+    pub(super) fn next_waiter(&mut self) -> Option<Waiter> {
+        while let Some(waiter) = self.waiters.pop_front() {
+            if !waiter.grant.is_closed() {
+                return Some(waiter);
+            }
+        }
+        None
+    }
+
+    /// Puts a waiter back in front: it was not served.
+    pub(super) fn requeue(&mut self, waiter: Waiter) {
+        self.waiters.push_front(waiter);
+    }
+
+    /// A place came free: it goes to the returned waiter, or is no longer counted.
+    pub(super) fn leave(&mut self) -> Option<Waiter> {
+        let waiter = self.next_waiter();
+        if waiter.is_none() {
+            self.open -= 1;
+        }
+        waiter
+    }
+
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Idle> {
+        self.remove(|idle| idle.expires <= now)
+    }
+
+    /// Takes out all idle connections that `which` names.
+    pub(super) fn remove(&mut self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+        let mut removed = Vec::new();
+        for shelf in &mut self.idle {
+            let mut position = 0;
+            while let Some(idle) = shelf.get(position) {
+                if which(idle) {
+                    removed.extend(shelf.remove(position));
+                } else {
+                    position += 1;
+                }
+            }
+        }
+        self.idle_count -= removed.len();
+        removed
+    }
+}

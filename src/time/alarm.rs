@@ -1,0 +1,172 @@
+//! One lazily re-armed timer for everything that a connection waits for.
+//!
+//! A timer of the runtime costs up to a tenth of a proxied request when each request arms its own.
+//! Here every wait of a connection's task ([`Until`]) only notes when it wants to be woken;
+//! [`drive`] keeps a single runtime timer at the earliest wish and leaves it alone when wishes move
+//! later. A keep-alive connection thus re-arms about once per timeout, not once per request.
+//! Knows nothing about HTTP or policies.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// The wishes of one task. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Alarm(Rc<Wishes>);
+
+#[derive(Debug)]
+struct Wishes {
+    /// The earliest instant that anybody wants to be woken at; may be stale, never too late.
+    due: Cell<Option<Instant>>,
+    /// When the timer fired last: what is due by then is over.
+    fired: Cell<Instant>,
+}
+
+impl Alarm {
+    /// Builds an alarm without wishes.
+    pub fn new(now: Instant) -> Self {
+        Self(Rc::new(Wishes { due: Cell::new(None), fired: Cell::new(now) }))
+    }
+
+    /// Completes at the first poll at or after `at`; never, where `at` is `None`.
+    ///
+    /// Must be polled by the task that [`drive`]s this alarm, and again on each of its polls.
+    pub fn until(&self, at: Option<Instant>) -> Until<'_> {
+        Until { alarm: self, at }
+    }
+
+    /// Asks for a poll of the task at `at` or earlier.
+    pub fn want(&self, at: Instant) {
+        if self.0.due.get().is_none_or(|due| at < due) {
+            self.0.due.set(Some(at));
+        }
+    }
+
+    /// When the timer fired last.
+    pub fn fired(&self) -> Instant {
+        self.0.fired.get()
+    }
+
+    fn fire(&self, now: Instant) {
+        self.0.due.set(None);
+        self.0.fired.set(now);
+    }
+}
+
+/// See [`Alarm::until`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Until<'a> {
+    alarm: &'a Alarm,
+    at: Option<Instant>,
+}
+
+impl Future for Until<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        match self.at {
+            Some(at) if at <= self.alarm.fired() => Poll::Ready(()),
+            Some(at) => {
+                self.alarm.want(at);
+                Poll::Pending
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Runs `task` to its end, waking it for the wishes of `alarm`.
+///
+/// `overdue` is asked at each firing, after the task was polled, and ends the drive when it says
+/// so; it may add wishes. Returns `None` in that case. Dropping the drive drops the task.
+pub async fn drive<F: Future>(
+    alarm: &Alarm,
+    task: F,
+    mut overdue: impl FnMut(Instant) -> bool,
+) -> Option<F::Output> {
+    let mut task = std::pin::pin!(task);
+    let mut timer = std::pin::pin!(tokio::time::sleep_until(alarm.fired().into()));
+    let mut armed: Option<Instant> = None;
+    let mut fired: Option<Instant> = None;
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(output) = task.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            // After the task's own poll: what is complete wins over what is overdue.
+            if fired.take().is_some_and(&mut overdue) {
+                return Poll::Ready(None);
+            }
+            let Some(due) = alarm.0.due.get() else { return Poll::Pending };
+            if armed.is_none_or(|at| due < at) {
+                timer.as_mut().reset(due.into());
+                armed = Some(due);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = super::now();
+            armed = None;
+            fired = Some(now);
+            alarm.fire(now);
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time::now;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wish_is_met_at_its_time() {
+        let start = now();
+        let alarm = Alarm::new(start);
+        let at = start + Duration::from_millis(70);
+        let task = alarm.until(Some(at));
+        assert_eq!(drive(&alarm, task, |_| false).await, Some(()));
+        assert!(now() >= at);
+        assert!(now() < at + Duration::from_millis(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_wish_moves_the_timer_and_later_ones_do_not() {
+        let start = now();
+        let alarm = Alarm::new(start);
+        let second = Duration::from_secs(1);
+        let task = async {
+            let mut late = alarm.until(Some(start + 10 * second));
+            // Poll the late one once, then wait for the early one.
+            std::future::poll_fn(|cx| {
+                let _ = Pin::new(&mut late).poll(cx);
+                Poll::Ready(())
+            })
+            .await;
+            alarm.until(Some(start + second)).await;
+            assert!(now() < start + 2 * second);
+            late.await;
+            assert!(now() >= start + 10 * second);
+        };
+        assert!(drive(&alarm, task, |_| false).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn overdue_ends_the_drive() {
+        let start = now();
+        let alarm = Alarm::new(start);
+        alarm.want(start + Duration::from_secs(3));
+        let ended = drive(&alarm, std::future::pending::<()>(), |at| {
+            assert!(at >= start + Duration::from_secs(3));
+            true
+        })
+        .await;
+        assert_eq!(ended, None);
+    }
+}
