@@ -21,6 +21,7 @@ pub mod pool;
 pub mod proxy;
 pub mod resilience;
 pub mod rng;
+mod sync;
 pub mod telemetry;
 pub mod time;
 pub mod upstream;

@@ -1,4 +1,10 @@
 //! Which responses count as failures.
+//!
+//! It sees numbers and whether the stream ended as it should; when a verdict is due is decided
+//! by the data plane. What ends without a response head has its verdict in the table of
+//! [`crate::proxy::error`].
+
+use super::Verdict;
 
 /// Status and gRPC codes that are failures, or no evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +17,51 @@ pub struct Rules {
     pub failure_grpc: Vec<u8>,
 }
 
+impl Rules {
+    /// Judges a response head by its status.
+    ///
+    /// A status in both sets is ignored, so that single ones can be taken out of a range of
+    /// failures. Every status in neither is a success, 4xx and 429 included: the upstream
+    /// answered.
+    pub fn status(&self, status: u16) -> Verdict {
+        if self.ignore_status.contains(status) {
+            Verdict::Ignored
+        } else if self.failure_status.contains(status) {
+            Verdict::Failure
+        } else {
+            Verdict::Success
+        }
+    }
+
+    /// Judges a response to a gRPC call once its stream is over.
+    ///
+    /// `grpc_status` comes from the trailers, or from the head if there was nothing else;
+    /// `ended_clean` is false if the upstream broke the body off. A stream without a status is a
+    /// failure, unless its HTTP status says that it was no gRPC answer: then that decides.
+    pub fn grpc(&self, http_status: u16, grpc_status: Option<u32>, ended_clean: bool) -> Verdict {
+        match grpc_status {
+            Some(code) if self.failure_grpc.iter().any(|&c| u32::from(c) == code) => {
+                Verdict::Failure
+            }
+            Some(_) => Verdict::Success,
+            None if http_status == 200 => Verdict::Failure,
+            None => match self.status(http_status) {
+                Verdict::Success if !ended_clean => Verdict::Failure,
+                verdict => verdict,
+            },
+        }
+    }
+}
+
 /// A set of HTTP statuses as inclusive ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusSet(pub Vec<(u16, u16)>);
+
+impl StatusSet {
+    /// Whether `status` lies in one of the ranges.
+    pub fn contains(&self, status: u16) -> bool {
+        self.0
+            .iter()
+            .any(|&(from, to)| (from..=to).contains(&status))
+    }
+}

@@ -1,3 +1,4 @@
 //! The stateful shell around the policies: guards, endpoints, views.
 
+pub mod bulkhead;
 pub mod view;
