@@ -160,3 +160,6 @@ impl<W> Machine<W> {
         );
     }
 }
+
+#[cfg(test)]
+mod tests;

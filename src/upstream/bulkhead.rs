@@ -196,3 +196,9 @@ fn wake(waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(all(test, not(outrigger_loom)))]
+mod tests;
+
+#[cfg(all(test, outrigger_loom))]
+mod models;
