@@ -65,3 +65,86 @@ impl StatusSet {
             .any(|&(from, to)| (from..=to).contains(&status))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::{Failure, Ignored, Success};
+    use super::*;
+
+    fn rules() -> Rules {
+        Rules {
+            failure_status: StatusSet(vec![(500, 599), (418, 418)]),
+            ignore_status: StatusSet(vec![(404, 404), (501, 502)]),
+            failure_grpc: vec![2, 4, 13, 14, 15],
+        }
+    }
+
+    #[test]
+    fn ranges_are_inclusive() {
+        let set = StatusSet(vec![(500, 502), (599, 599)]);
+        for (status, expected) in [
+            (499, false),
+            (500, true),
+            (501, true),
+            (502, true),
+            (503, false),
+            (598, false),
+            (599, true),
+            (600, false),
+        ] {
+            assert_eq!(set.contains(status), expected, "{status}");
+        }
+        assert!(!StatusSet::default().contains(500));
+    }
+
+    #[test]
+    fn statuses_are_judged_and_ignoring_wins() {
+        for (status, expected) in [
+            (101, Success),
+            (200, Success),
+            (302, Success),
+            (400, Success),
+            (404, Ignored),
+            (418, Failure),
+            (429, Success),
+            (499, Success),
+            (500, Failure),
+            (501, Ignored),
+            (502, Ignored),
+            (503, Failure),
+            (599, Failure),
+            (600, Success),
+        ] {
+            assert_eq!(rules().status(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_judged_by_its_status_or_else_by_the_http_status() {
+        for (http, grpc, ended_clean, expected) in [
+            (200, Some(0), true, Success),
+            (200, Some(1), true, Success),
+            (200, Some(2), true, Failure),
+            (200, Some(4), true, Failure),
+            (200, Some(5), true, Success),
+            (200, Some(13), true, Failure),
+            (200, Some(14), true, Failure),
+            (200, Some(15), true, Failure),
+            (200, Some(16), true, Success),
+            (200, Some(256 + 14), true, Success), // no wrap into the set
+            (200, Some(u32::MAX), true, Success),
+            (200, None, true, Failure),
+            (200, None, false, Failure),
+            (503, Some(0), true, Success),
+            (503, None, true, Failure),
+            (503, None, false, Failure),
+            (403, None, true, Success),
+            (403, None, false, Failure),
+            (404, None, true, Ignored),
+            (404, None, false, Ignored),
+        ] {
+            let verdict = rules().grpc(http, grpc, ended_clean);
+            assert_eq!(verdict, expected, "{http} {grpc:?} {ended_clean}");
+        }
+    }
+}

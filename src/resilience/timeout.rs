@@ -216,3 +216,6 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         sum.checked_mul(10)?.checked_add(digit)
     })
 }
+
+#[cfg(test)]
+mod tests;
