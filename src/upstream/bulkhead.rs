@@ -197,8 +197,10 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-#[cfg(all(test, not(outrigger_loom)))]
+#[cfg(test)]
+#[cfg(not(outrigger_loom))]
 mod tests;
 
-#[cfg(all(test, outrigger_loom))]
+#[cfg(test)]
+#[cfg(outrigger_loom)]
 mod models;
