@@ -28,10 +28,7 @@ impl Drop for Watched {
 
 /// Spawns a task on the runtime of this thread, which must be single-threaded.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn spawn_local(
-    name: &'static str,
-    task: impl Future<Output = ()> + 'static,
-) -> JoinHandle<()> {
+pub fn spawn_local(name: &'static str, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
     let watched = Watched(name);
     tokio::task::spawn_local(async move {
         let _watched = watched;

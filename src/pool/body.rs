@@ -29,12 +29,18 @@ pub struct Upload {
 impl Upload {
     /// A body without bytes.
     pub fn empty() -> Self {
-        Self { body: None, observer: None }
+        Self {
+            body: None,
+            observer: None,
+        }
     }
 
     /// Wraps what the listener received.
     pub fn new(body: Incoming) -> Self {
-        Self { body: (!body.is_end_stream()).then_some(body), observer: None }
+        Self {
+            body: (!body.is_end_stream()).then_some(body),
+            observer: None,
+        }
     }
 
     /// Whether there is nothing to send.
@@ -57,7 +63,9 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self { body, observer } = self.get_mut();
-        let Some(body) = body else { return Poll::Ready(None) };
+        let Some(body) = body else {
+            return Poll::Ready(None);
+        };
         let frame = Pin::new(&mut *body).poll_frame(cx);
         if let Some(observer) = observer {
             match &frame {
@@ -80,7 +88,9 @@ impl Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

@@ -78,7 +78,9 @@ pub enum SendError {
 
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upload").field("empty", &self.is_empty()).finish_non_exhaustive()
+        f.debug_struct("Upload")
+            .field("empty", &self.is_empty())
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,9 +90,17 @@ pub(super) async fn open(
     socket: Box<dyn Socket>,
     now: Instant,
 ) -> io::Result<Connection> {
-    let Dialing { pool, place, endpoint, worker } = dialing;
+    let Dialing {
+        pool,
+        place,
+        endpoint,
+        worker,
+    } = dialing;
     let seen = Arc::new(AtomicBool::new(false));
-    let wire = Wire { socket, seen: Arc::clone(&seen) };
+    let wire = Wire {
+        socket,
+        seen: Arc::clone(&seen),
+    };
     let (sender, connection) = Builder::new()
         .max_buf_size(MAX_BUFFER)
         .max_headers(MAX_HEADERS)
@@ -111,7 +121,13 @@ pub(super) async fn open(
         worker,
         retires: pool.limits.max_age.map(|age| now + shortened(age)),
     };
-    Ok(Connection { lease: Some(lease), pool, persistent: false, keep_alive: None, reused: false })
+    Ok(Connection {
+        lease: Some(lease),
+        pool,
+        persistent: false,
+        keep_alive: None,
+        reused: false,
+    })
 }
 
 /// Takes up to a tenth off, so that connections opened together do not retire together.
@@ -154,14 +170,18 @@ impl Connection {
                 Some(request) => SendError::Unsent(Box::new(request)),
                 None if error.error().is_parse() => SendError::Invalid,
                 None if error.error().is_user() => SendError::Upload,
-                None => SendError::Reset { answered: lease.seen.load(Relaxed) },
+                None => SendError::Reset {
+                    answered: lease.seen.load(Relaxed),
+                },
             }),
         }
     }
 
     /// Gives the connection back after a whole exchange, for reuse where the response allows it.
     pub fn checkin(mut self, now: Instant) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
         if !self.persistent || lease.sender.is_closed() {
             drop(lease);
             return self.pool.observer.closed(Closed::Asked);
@@ -171,9 +191,20 @@ impl Connection {
             kept = kept.min(theirs.saturating_sub(Duration::from_secs(1)));
         }
         let expires = now + kept;
-        let expires = lease.retires.map_or(expires, |retires| retires.min(expires));
+        let expires = lease
+            .retires
+            .map_or(expires, |retires| retires.min(expires));
         let (endpoint, worker) = (lease.endpoint, lease.worker);
-        self.pool.checkin(Idle { lease, endpoint, worker, since: now, expires }, now);
+        self.pool.checkin(
+            Idle {
+                lease,
+                endpoint,
+                worker,
+                since: now,
+                expires,
+            },
+            now,
+        );
     }
 }
 
@@ -212,9 +243,10 @@ impl Idle {
 fn is_persistent(version: Version, headers: &HeaderMap) -> bool {
     let says = |token: &str| {
         headers.get_all(CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|byte| *byte == b',').any(|part| {
-                part.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
-            })
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
         })
     };
     if says("close") {
@@ -228,7 +260,9 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("keep-alive")?.to_str().ok()?;
     let seconds = value.split(',').find_map(|part| {
         let (name, seconds) = part.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("timeout").then(|| seconds.trim().parse::<u32>().ok())?
+        name.trim()
+            .eq_ignore_ascii_case("timeout")
+            .then(|| seconds.trim().parse::<u32>().ok())?
     })?;
     Some(Duration::from_secs(seconds.into()))
 }

@@ -19,10 +19,7 @@ pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Box<dyn Socket>>>>>;
 /// How sockets are opened; simulations put in-memory pipes here.
 pub trait Dial: Send + Sync {
     /// Opens a stream to `endpoint`.
-    fn dial(
-        &self,
-        endpoint: SocketAddr,
-    ) -> Dialed;
+    fn dial(&self, endpoint: SocketAddr) -> Dialed;
 }
 
 /// Opens TCP connections without Nagle's delay.
@@ -30,10 +27,7 @@ pub trait Dial: Send + Sync {
 pub struct DialTcp;
 
 impl Dial for DialTcp {
-    fn dial(
-        &self,
-        endpoint: SocketAddr,
-    ) -> Dialed {
+    fn dial(&self, endpoint: SocketAddr) -> Dialed {
         Box::pin(async move {
             let stream = TcpStream::connect(endpoint).await?;
             stream.set_nodelay(true)?;

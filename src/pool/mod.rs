@@ -161,7 +161,12 @@ impl Pool {
         dial: Arc<dyn Dial>,
         observer: Box<dyn Observer>,
     ) -> Arc<Self> {
-        Arc::new(Self { limits, dial, observer, shelf: Mutex::new(Shelf::new(workers)) })
+        Arc::new(Self {
+            limits,
+            dial,
+            observer,
+            shelf: Mutex::new(Shelf::new(workers)),
+        })
     }
 
     /// What it was built with.
@@ -194,13 +199,22 @@ impl Pool {
                 Take::Place => {
                     let place = Place(Some(Arc::clone(self)));
                     let pool = Arc::clone(self);
-                    return Checkout::Dial(Dialing { pool, place, endpoint, worker });
+                    return Checkout::Dial(Dialing {
+                        pool,
+                        place,
+                        endpoint,
+                        worker,
+                    });
                 }
                 Take::Wait(grant, evicted) => {
                     if let Some(evicted) = evicted {
                         self.close(evicted, Closed::Evicted);
                     }
-                    return Checkout::Wait(Waiting { grant, endpoint, worker });
+                    return Checkout::Wait(Waiting {
+                        grant,
+                        endpoint,
+                        worker,
+                    });
                 }
             }
         }
@@ -209,7 +223,11 @@ impl Pool {
     /// Makes a kept connection ready for another exchange, or closes it.
     async fn revive(self: &Arc<Self>, idle: Idle, now: Instant) -> Option<Connection> {
         if idle.expires <= now {
-            let why = if idle.too_old(now) { Closed::MaxAge } else { Closed::IdleTimeout };
+            let why = if idle.too_old(now) {
+                Closed::MaxAge
+            } else {
+                Closed::IdleTimeout
+            };
             self.close(idle, why);
             return None;
         }
@@ -229,7 +247,11 @@ impl Pool {
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
     fn checkin(self: &Arc<Self>, idle: Idle, now: Instant) {
         if idle.expires <= now {
-            let why = if idle.too_old(now) { Closed::MaxAge } else { Closed::IdleTimeout };
+            let why = if idle.too_old(now) {
+                Closed::MaxAge
+            } else {
+                Closed::IdleTimeout
+            };
             return self.close(idle, why);
         }
         let mut idle = idle;
@@ -266,7 +288,11 @@ impl Pool {
     pub fn reap(&self, now: Instant) {
         let expired = self.lock().expired(now);
         for idle in expired {
-            let why = if idle.too_old(now) { Closed::MaxAge } else { Closed::IdleTimeout };
+            let why = if idle.too_old(now) {
+                Closed::MaxAge
+            } else {
+                Closed::IdleTimeout
+            };
             self.close(idle, why);
         }
     }
@@ -306,7 +332,9 @@ impl Dialing {
         let started = crate::time::now();
         let socket = self.pool.dial.dial(self.endpoint).await?;
         let now = crate::time::now();
-        self.pool.observer.opened(now.saturating_duration_since(started));
+        self.pool
+            .observer
+            .opened(now.saturating_duration_since(started));
         connection::open(self, socket, now).await
     }
 }
@@ -327,8 +355,15 @@ impl Waiting {
                 }
             }
             Ok(Grant::Place(place)) => {
-                let Self { endpoint, worker, .. } = self;
-                Checkout::Dial(Dialing { pool: Arc::clone(pool), place, endpoint, worker })
+                let Self {
+                    endpoint, worker, ..
+                } = self;
+                Checkout::Dial(Dialing {
+                    pool: Arc::clone(pool),
+                    place,
+                    endpoint,
+                    worker,
+                })
             }
             // The pool drops a sender only with the whole queue, when nobody can be waiting.
             Err(_) => {
@@ -346,7 +381,10 @@ impl Drop for Place {
             let waiter = pool.lock().leave();
             let Some(waiter) = waiter else { return };
             // The place stays counted while it changes hands.
-            match waiter.grant.send(Grant::Place(Self(Some(Arc::clone(&pool))))) {
+            match waiter
+                .grant
+                .send(Grant::Place(Self(Some(Arc::clone(&pool)))))
+            {
                 Ok(()) => return,
                 // The waiter has gone. What came back is disarmed: this loop still has the place.
                 Err(Grant::Place(mut back)) => back.0 = None,

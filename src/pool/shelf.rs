@@ -77,7 +77,11 @@ impl Shelf {
                 return Take::Idle(idle);
             }
         }
-        while self.waiters.front().is_some_and(|waiter| waiter.grant.is_closed()) {
+        while self
+            .waiters
+            .front()
+            .is_some_and(|waiter| waiter.grant.is_closed())
+        {
             self.waiters.pop_front();
         }
         let (grant, granted) = oneshot::channel();
@@ -108,10 +112,16 @@ impl Shelf {
 
     /// Keeps an idle connection; returns the one that is too many, if any.
     pub(super) fn put(&mut self, idle: Idle, max_idle: usize) -> Option<Idle> {
-        let Some(shelf) = self.idle.get_mut(idle.worker) else { return Some(idle) };
+        let Some(shelf) = self.idle.get_mut(idle.worker) else {
+            return Some(idle);
+        };
         shelf.push_back(idle);
         self.idle_count += 1;
-        if self.idle_count > max_idle { self.take_oldest() } else { None }
+        if self.idle_count > max_idle {
+            self.take_oldest()
+        } else {
+            None
+        }
     }
 
     /// The oldest waiter that may still be there.

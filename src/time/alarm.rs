@@ -1,14 +1,13 @@
 //! One lazily re-armed timer for everything that a connection waits for.
 //!
 //! A timer of the runtime costs up to a tenth of a proxied request when each request arms its own.
-//! Here every wait of a connection's task ([`Until`]) only notes when it wants to be woken;
+//! Here every wait of a connection's task ([`Alarm::race`]) only notes when it wants to be woken;
 //! [`drive`] keeps a single runtime timer at the earliest wish and leaves it alone when wishes move
 //! later. A keep-alive connection thus re-arms about once per timeout, not once per request.
 //! Knows nothing about HTTP or policies.
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -28,14 +27,45 @@ struct Wishes {
 impl Alarm {
     /// Builds an alarm without wishes.
     pub fn new(now: Instant) -> Self {
-        Self(Rc::new(Wishes { due: Cell::new(None), fired: Cell::new(now) }))
+        Self(Rc::new(Wishes {
+            due: Cell::new(None),
+            fired: Cell::new(now),
+        }))
     }
 
-    /// Completes at the first poll at or after `at`; never, where `at` is `None`.
+    /// Runs `work` until it completes or `expiry` says that it is over.
+    ///
+    /// `expiry` is asked at `now` and then whenever the instant that it named has come; `Ok(None)`
+    /// ends the asking. Where both are ready in one poll, completion wins.
     ///
     /// Must be polled by the task that [`drive`]s this alarm, and again on each of its polls.
-    pub fn until(&self, at: Option<Instant>) -> Until<'_> {
-        Until { alarm: self, at }
+    ///
+    /// # Errors
+    ///
+    /// What `expiry` returned.
+    pub async fn race<T, E>(
+        &self,
+        now: Instant,
+        work: impl Future<Output = T>,
+        mut expiry: impl FnMut(Instant) -> Result<Option<Instant>, E>,
+    ) -> Result<T, E> {
+        let mut work = std::pin::pin!(work);
+        let mut next = Some(now);
+        let mut seen = now;
+        std::future::poll_fn(move |cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            seen = seen.max(self.fired());
+            if next.is_some_and(|at| at <= seen) {
+                next = expiry(seen)?;
+            }
+            if let Some(at) = next {
+                self.want(at);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Asks for a poll of the task at `at` or earlier.
@@ -53,29 +83,6 @@ impl Alarm {
     fn fire(&self, now: Instant) {
         self.0.due.set(None);
         self.0.fired.set(now);
-    }
-}
-
-/// See [`Alarm::until`].
-#[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
-pub struct Until<'a> {
-    alarm: &'a Alarm,
-    at: Option<Instant>,
-}
-
-impl Future for Until<'_> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        match self.at {
-            Some(at) if at <= self.alarm.fired() => Poll::Ready(()),
-            Some(at) => {
-                self.alarm.want(at);
-                Poll::Pending
-            }
-            None => Poll::Pending,
-        }
     }
 }
 
@@ -101,7 +108,9 @@ pub async fn drive<F: Future>(
             if fired.take().is_some_and(&mut overdue) {
                 return Poll::Ready(None);
             }
-            let Some(due) = alarm.0.due.get() else { return Poll::Pending };
+            let Some(due) = alarm.0.due.get() else {
+                return Poll::Pending;
+            };
             if armed.is_none_or(|at| due < at) {
                 timer.as_mut().reset(due.into());
                 armed = Some(due);
@@ -125,13 +134,19 @@ mod tests {
     use super::*;
     use crate::time::now;
 
+    /// Waits until `at` by the alarm.
+    async fn until(alarm: &Alarm, at: Instant) {
+        let over = |now| if at <= now { Err(()) } else { Ok(Some(at)) };
+        let waited = alarm.race(alarm.fired(), std::future::pending::<()>(), over).await;
+        assert_eq!(waited, Err(()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_wish_is_met_at_its_time() {
         let start = now();
         let alarm = Alarm::new(start);
         let at = start + Duration::from_millis(70);
-        let task = alarm.until(Some(at));
-        assert_eq!(drive(&alarm, task, |_| false).await, Some(()));
+        assert_eq!(drive(&alarm, until(&alarm, at), |_| false).await, Some(()));
         assert!(now() >= at);
         assert!(now() < at + Duration::from_millis(2));
     }
@@ -142,19 +157,26 @@ mod tests {
         let alarm = Alarm::new(start);
         let second = Duration::from_secs(1);
         let task = async {
-            let mut late = alarm.until(Some(start + 10 * second));
-            // Poll the late one once, then wait for the early one.
-            std::future::poll_fn(|cx| {
-                let _ = Pin::new(&mut late).poll(cx);
-                Poll::Ready(())
-            })
-            .await;
-            alarm.until(Some(start + second)).await;
+            let late = alarm.race(start, until(&alarm, start + second), |now| {
+                if now >= start + 10 * second { Err(()) } else { Ok(Some(start + 10 * second)) }
+            });
+            assert_eq!(late.await, Ok(()));
             assert!(now() < start + 2 * second);
-            late.await;
-            assert!(now() >= start + 10 * second);
+            until(&alarm, start + 3 * second).await;
+            assert!(now() >= start + 3 * second);
         };
         assert!(drive(&alarm, task, |_| false).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn completion_wins_over_expiry() {
+        let start = now();
+        let alarm = Alarm::new(start);
+        let at = start + Duration::from_secs(1);
+        let sleep = tokio::time::sleep_until(at.into());
+        let expiry = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
+        let both = alarm.race(start, sleep, expiry);
+        assert_eq!(drive(&alarm, both, |_| false).await, Some(Ok(())));
     }
 
     #[tokio::test(start_paused = true)]

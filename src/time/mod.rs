@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod alarm;
 
-pub use alarm::{Alarm, Until, drive};
+pub use alarm::{Alarm, drive};
 
 /// The present instant of the monotonic clock; tests may pause it (tokio's paused time).
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -15,7 +15,9 @@ pub fn now() -> Instant {
 /// Wall-clock time since the Unix epoch: for logs, never for decisions.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn unix_now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Waits on a timer of its own: for tasks off the request path.

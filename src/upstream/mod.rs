@@ -1,4 +1,138 @@
-//! The stateful shell around the policies: guards, endpoints, views.
+//! The stateful shell around the policies: guards, endpoints, resolution, views.
+//!
+//! An [`Upstream`] is shared by all workers and all its routes. Invariant: everything taken from
+//! it (slot, permit, connection, endpoint count) is a guard that gives itself back on drop.
 
+pub mod breaker;
 pub mod bulkhead;
+pub mod endpoint;
+pub mod resolve;
 pub mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use self::breaker::Breaker;
+use self::bulkhead::Bulkhead;
+use self::endpoint::{Endpoint, InFlight};
+use self::view::{BreakerView, EndpointView, UpstreamView};
+use crate::balance;
+use crate::config::model;
+use crate::pool::Pool;
+use crate::rng;
+use crate::telemetry::metrics::UpstreamMetrics;
+
+/// What the upstream sees in `Host`.
+#[derive(Clone, Debug)]
+pub enum HostHeader {
+    /// The endpoint as configured.
+    Endpoint,
+    /// What the caller sent.
+    Preserve,
+    /// This.
+    Literal(HeaderValue),
+}
+
+/// One upstream at run time.
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it sees in `Host`.
+    pub host: HostHeader,
+    /// Bounds its requests in flight.
+    pub bulkhead: Arc<Bulkhead>,
+    /// Longest wait for a slot, and then for a connection.
+    pub queue_timeout: Duration,
+    /// Its connections.
+    pub pool: Arc<Pool>,
+    /// Its breakers: the shared one first, then those of routes with overrides.
+    pub breakers: Vec<(Option<Arc<str>>, Arc<Breaker>)>,
+    /// Its counters.
+    pub metrics: UpstreamMetrics,
+    limits: (usize, usize),
+    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+}
+
+/// What an [`Upstream`] is put together from.
+#[expect(missing_docs, reason = "the fields of the upstream itself")]
+pub struct Parts<'a> {
+    pub config: &'a model::Upstream,
+    pub host: HostHeader,
+    pub pool: Arc<Pool>,
+    pub breakers: Vec<(Option<Arc<str>>, Arc<Breaker>)>,
+    pub metrics: UpstreamMetrics,
+}
+
+impl Upstream {
+    /// Puts an upstream together; it has no endpoints yet.
+    pub fn new(parts: Parts<'_>) -> Arc<Self> {
+        let Parts { config, host, pool, breakers, metrics } = parts;
+        let settings = &config.bulkhead;
+        let bulkhead = Bulkhead::new(settings.mode, settings.max_requests, settings.max_queued);
+        Arc::new(Self {
+            name: Arc::clone(&config.name),
+            host,
+            bulkhead: Arc::new(bulkhead),
+            queue_timeout: settings.queue_timeout,
+            pool,
+            breakers,
+            metrics,
+            limits: (settings.max_requests, settings.max_queued),
+            endpoints: ArcSwap::default(),
+        })
+    }
+
+    /// Picks an endpoint and counts an attempt on it; `None` where no address is known.
+    pub fn pick(&self) -> Option<InFlight> {
+        let endpoints = self.endpoints.load();
+        let load = |index: usize| endpoints.get(index).map_or(usize::MAX, |e| e.in_flight());
+        let random = if endpoints.len() > 1 { rng::u64() } else { 0 };
+        let picked = balance::pick(load, endpoints.len(), random, None)?;
+        endpoints.get(picked).map(Endpoint::enter)
+    }
+
+    /// The present endpoints.
+    pub fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
+        self.endpoints.load_full()
+    }
+
+    /// Takes over a new set of endpoints; those that were there keep their state.
+    pub fn set_endpoints(&self, found: Vec<Arc<Endpoint>>) {
+        let present = self.endpoints.load_full();
+        let kept = |new: Arc<Endpoint>| {
+            let same = |old: &&Arc<Endpoint>| old.address == new.address && old.host == new.host;
+            present.iter().find(same).map_or_else(|| Arc::clone(&new), Arc::clone)
+        };
+        let endpoints: Vec<_> = found.into_iter().map(kept).collect();
+        self.endpoints.store(Arc::new(endpoints));
+        let present = self.endpoints.load_full();
+        self.pool.retain(|address| present.iter().any(|e| e.address == address));
+    }
+
+    /// What it looks like now.
+    pub fn view(&self, now: Instant) -> UpstreamView {
+        let (in_flight, queued) = self.bulkhead.view();
+        let (connections_active, connections_idle) = self.pool.counts();
+        let endpoint =
+            |e: &Arc<Endpoint>| EndpointView { address: e.address, in_flight: e.in_flight() };
+        let breaker = |(route, breaker): &(Option<Arc<str>>, Arc<Breaker>)| BreakerView {
+            route: route.clone(),
+            view: breaker.view(now),
+        };
+        UpstreamView {
+            name: Arc::clone(&self.name),
+            in_flight,
+            max_requests: self.limits.0,
+            queued,
+            max_queued: self.limits.1,
+            connections_active,
+            connections_idle,
+            max_connections: self.pool.limits().max_connections,
+            endpoints: self.endpoints.load().iter().map(endpoint).collect(),
+            breakers: self.breakers.iter().map(breaker).collect(),
+        }
+    }
+}

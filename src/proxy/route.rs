@@ -1,0 +1,179 @@
+//! Which route a request takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Uri;
+use http::{HeaderMap, HeaderName, Method, header};
+
+use super::reply::Fallback;
+use crate::config::model;
+use crate::resilience::classify::Rules;
+use crate::telemetry::metrics::RouteMetrics;
+use crate::upstream::Upstream;
+use crate::upstream::breaker::Breaker;
+
+/// The compiled routes of one listener: tried in order, the first that matches wins.
+///
+/// A linear walk: a sidecar has a handful of routes, and comparing a few short strings costs less
+/// than hashing one.
+pub struct RouteTable(Vec<(Matcher, Arc<Route>)>);
+
+/// Where a request goes and by which rules.
+pub struct Route {
+    /// Label in metrics and logs.
+    pub name: Arc<str>,
+    /// Where it goes.
+    pub upstream: Arc<Upstream>,
+    /// Its own breaker, or the upstream's.
+    pub breaker: Arc<Breaker>,
+    /// Its timeouts.
+    pub timeouts: model::Timeouts,
+    /// Field that carries the caller's remaining milliseconds.
+    pub deadline_header: Option<HeaderName>,
+    /// What a response means.
+    pub rules: Rules,
+    /// A body that still flows this long after its head is a success.
+    pub settle_after: Duration,
+    /// Slower requests are always in the access log.
+    pub slow: Option<Duration>,
+    /// Static reply instead of a local one.
+    pub fallback: Option<Fallback>,
+    /// Its counters.
+    pub metrics: RouteMetrics,
+}
+
+/// What a request must look like.
+#[derive(Clone, Debug, Default)]
+pub struct Matcher {
+    host: Option<HostPattern>,
+    path_prefix: Option<String>,
+    methods: Vec<Method>,
+}
+
+#[derive(Clone, Debug)]
+enum HostPattern {
+    Exact(String),
+    /// The part after `*`, with its leading dot.
+    Suffix(String),
+}
+
+impl Matcher {
+    /// Compiles the match rules of a route. A method that is none is left out: the configuration
+    /// has refused it.
+    pub fn new(route: &model::Route) -> Self {
+        let host = route.host.as_deref().map(|host| match host.strip_prefix('*') {
+            Some(suffix) => HostPattern::Suffix(suffix.to_ascii_lowercase()),
+            None => HostPattern::Exact(host.to_ascii_lowercase()),
+        });
+        let prefix = route.path_prefix.as_deref().map(|prefix| prefix.trim_end_matches('/'));
+        Self {
+            host,
+            path_prefix: prefix.filter(|prefix| !prefix.is_empty()).map(Into::into),
+            methods: route.methods.iter().filter_map(|method| method.parse().ok()).collect(),
+        }
+    }
+
+    fn matches(&self, method: &Method, host: &str, path: &str) -> bool {
+        let host_fits = match &self.host {
+            None => true,
+            Some(HostPattern::Exact(name)) => host.eq_ignore_ascii_case(name),
+            Some(HostPattern::Suffix(suffix)) => {
+                host.len() > suffix.len()
+                    && host
+                        .get(host.len() - suffix.len()..)
+                        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+            }
+        };
+        host_fits
+            && self.path_prefix.as_deref().is_none_or(|prefix| {
+                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+            && (self.methods.is_empty() || self.methods.contains(method))
+    }
+}
+
+impl RouteTable {
+    /// Builds a table of routes in the order of the file.
+    pub fn new(routes: Vec<(Matcher, Arc<Route>)>) -> Self {
+        Self(routes)
+    }
+
+    /// The first route that matches.
+    pub fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&Arc<Route>> {
+        let host = host(uri, headers);
+        let path = uri.path();
+        self.0
+            .iter()
+            .find(|(matcher, _)| matcher.matches(method, host, path))
+            .map(|(_, route)| route)
+    }
+}
+
+/// The host that the request names, without port; empty where it names none.
+fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    if let Some(host) = uri.host() {
+        return host;
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let port = host.rfind(':').filter(|colon| host.find(']').is_none_or(|end| *colon > end));
+    port.and_then(|colon| host.get(..colon)).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matcher(host: Option<&str>, prefix: Option<&str>, methods: &[&str]) -> Matcher {
+        let lower = |suffix: &str| suffix.to_ascii_lowercase();
+        Matcher {
+            host: host.map(|host| match host.strip_prefix('*') {
+                Some(suffix) => HostPattern::Suffix(lower(suffix)),
+                None => HostPattern::Exact(lower(host)),
+            }),
+            path_prefix: prefix.map(Into::into),
+            methods: methods.iter().map(|m| m.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments() {
+        let v2 = matcher(None, Some("/v2"), &[]);
+        let fits = |path| v2.matches(&Method::GET, "", path);
+        assert!(fits("/v2") && fits("/v2/") && fits("/v2/x"));
+        assert!(!fits("/v20") && !fits("/") && !fits("/x/v2"));
+    }
+
+    #[test]
+    fn hosts_match_without_case_and_by_suffix() {
+        let exact = matcher(Some("Search.Local"), None, &[]);
+        assert!(exact.matches(&Method::GET, "search.local", "/"));
+        assert!(!exact.matches(&Method::GET, "a.search.local", "/"));
+        let any = matcher(Some("*.local"), None, &[]);
+        assert!(any.matches(&Method::GET, "A.B.LOCAL", "/"));
+        assert!(!any.matches(&Method::GET, ".local", "/"));
+        assert!(!any.matches(&Method::GET, "local", "/"));
+    }
+
+    #[test]
+    fn methods_match_exactly() {
+        let get = matcher(None, None, &["GET", "PURGE"]);
+        assert!(get.matches(&Method::GET, "", "/"));
+        assert!(get.matches(&"PURGE".parse().unwrap(), "", "/"));
+        assert!(!get.matches(&Method::POST, "", "/"));
+    }
+
+    #[test]
+    fn the_port_of_a_host_is_left_out() {
+        let of = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, http::HeaderValue::from_static(value));
+            host(&Uri::from_static("/"), &headers).to_owned()
+        };
+        assert_eq!(of("a.b:80"), "a.b");
+        assert_eq!(of("a.b"), "a.b");
+        assert_eq!(of("[::1]:80"), "[::1]");
+        assert_eq!(of("[::1]"), "[::1]");
+        assert_eq!(host(&Uri::from_static("http://x.y:1/z"), &HeaderMap::new()), "x.y");
+    }
+}

@@ -1,0 +1,162 @@
+//! One attempt under judgement: the breaker's permit, the counters, the upload's clock.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::pool::UploadObserver;
+use crate::resilience::Verdict;
+use crate::time;
+use crate::upstream::Upstream;
+use crate::upstream::breaker::{Permit, UploadClock};
+
+/// An attempt whose verdict is still out. Dropping it is a verdict too: cut short.
+#[must_use = "a dropped trial is an attempt cut short"]
+pub(super) struct Trial {
+    permit: Option<Permit>,
+    upstream: Arc<Upstream>,
+}
+
+impl Trial {
+    pub(super) fn new(permit: Permit, upstream: &Arc<Upstream>) -> Self {
+        Self { permit: Some(permit), upstream: Arc::clone(upstream) }
+    }
+
+    /// Time on the attempt clock.
+    pub(super) fn elapsed(&self, now: Instant) -> Duration {
+        self.permit.as_ref().map_or(Duration::ZERO, |permit| permit.elapsed(now))
+    }
+
+    /// What pauses the attempt clock.
+    pub(super) fn clock(&mut self) -> Option<UploadClock> {
+        self.permit.as_mut().map(Permit::upload_clock)
+    }
+
+    /// The response head is there: the attempt clock stops.
+    pub(super) fn head(&mut self, now: Instant) {
+        if let Some(permit) = &mut self.permit {
+            self.upstream.metrics.attempt_took(permit.elapsed(now));
+            permit.head(now);
+        }
+    }
+
+    /// The attempt ended without a response head.
+    pub(super) fn fail(mut self, verdict: Verdict, now: Instant) {
+        self.head(now);
+        self.judge(verdict, now);
+    }
+
+    /// The verdict falls.
+    pub(super) fn judge(mut self, verdict: Verdict, now: Instant) {
+        if let Some(permit) = self.permit.take() {
+            self.upstream.metrics.attempt_judged(verdict);
+            permit.record(verdict, now);
+        }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        // The permit's own drop tells the breaker.
+        if self.permit.is_some() {
+            self.upstream.metrics.attempt_judged(Verdict::Abandoned);
+        }
+    }
+}
+
+/// How far the caller's body has come. Shared with the task that drives the upstream connection.
+#[derive(Clone)]
+pub(super) struct UploadState(Arc<Mutex<Progress>>);
+
+struct Progress {
+    waiting: bool,
+    moved: Instant,
+    finished: bool,
+    broken: bool,
+    bytes: u64,
+    clock: Option<UploadClock>,
+}
+
+impl UploadState {
+    /// A body of which nothing was sent yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Progress {
+            waiting: false,
+            moved: now,
+            finished: false,
+            broken: false,
+            bytes: 0,
+            clock: None,
+        })))
+    }
+
+    /// Pauses and resumes this clock from now on.
+    pub(super) fn attach(&self, clock: Option<UploadClock>, now: Instant) {
+        let mut progress = self.lock();
+        progress.moved = now;
+        progress.clock = clock;
+    }
+
+    pub(super) fn finished(&self) -> bool {
+        self.lock().finished
+    }
+
+    pub(super) fn broken(&self) -> bool {
+        self.lock().broken
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.lock().bytes
+    }
+
+    /// When a byte moved last, and whether it is the caller that we wait for; `None` when done.
+    pub(super) fn stalled(&self) -> Option<(Instant, bool)> {
+        let progress = self.lock();
+        (!progress.finished).then_some((progress.moved, progress.waiting))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    fn resume(&mut self, now: Instant) {
+        if std::mem::take(&mut self.waiting)
+            && let Some(clock) = &self.clock
+        {
+            clock.resume(now);
+        }
+    }
+}
+
+impl UploadObserver for UploadState {
+    fn waiting(&mut self) {
+        let mut progress = self.lock();
+        if !progress.waiting {
+            progress.waiting = true;
+            if let Some(clock) = &progress.clock {
+                clock.pause(time::now());
+            }
+        }
+    }
+
+    fn flowing(&mut self, bytes: usize) {
+        let now = time::now();
+        let mut progress = self.lock();
+        progress.moved = now;
+        progress.bytes += bytes as u64;
+        progress.resume(now);
+    }
+
+    fn finished(&mut self) {
+        let mut progress = self.lock();
+        progress.finished = true;
+        progress.resume(time::now());
+    }
+
+    fn broken(&mut self) {
+        let mut progress = self.lock();
+        progress.broken = true;
+        progress.resume(time::now());
+    }
+}

@@ -1,0 +1,162 @@
+//! What one downstream connection waits for, and for how long it may.
+//!
+//! Shared by the connection's task, its socket wrapper and the exchange in flight. The task asks
+//! [`Watch::overdue`] whenever its alarm fires, because a body whose reader has stalled is not
+//! polled any more and could not notice by itself.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use super::error::ProxyError;
+use super::trial::Trial;
+use crate::resilience::Verdict;
+use crate::time::Alarm;
+
+/// See the module.
+pub struct Watch {
+    /// The connection's timer.
+    pub alarm: Alarm,
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    phase: Cell<Phase>,
+    /// When a byte of the exchange moved last.
+    progress: Cell<Instant>,
+    flow: RefCell<Option<Flow>>,
+}
+
+/// What the connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No request has begun, since then.
+    Idle(Instant),
+    /// A request head is being received, since then.
+    Head(Instant),
+    /// A request is being handled or answered.
+    Busy,
+}
+
+/// A response body on its way.
+pub(super) struct Flow {
+    /// The attempt whose body it is, until its verdict has fallen.
+    pub(super) trial: Option<Trial>,
+    pub(super) settle_at: Instant,
+    pub(super) idle: Option<Duration>,
+    pub(super) total_at: Option<Instant>,
+    /// Whether it was the upstream that we waited for last.
+    pub(super) upstream_waits: bool,
+    /// Why the connection is being dropped, if it is.
+    pub(super) broken: Option<ProxyError>,
+}
+
+impl Watch {
+    /// Watches a connection that has just been accepted.
+    pub fn new(header_timeout: Duration, idle_timeout: Duration, now: Instant) -> Self {
+        let watch = Self {
+            alarm: Alarm::new(now),
+            header_timeout,
+            idle_timeout,
+            phase: Cell::new(Phase::Idle(now)),
+            progress: Cell::new(now),
+            flow: RefCell::new(None),
+        };
+        watch.idle(now);
+        watch
+    }
+
+    /// What the connection is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Bytes were read from or written to the caller.
+    pub fn moved(&self) {
+        match self.phase.get() {
+            Phase::Idle(_) => {
+                let now = crate::time::now();
+                self.phase.set(Phase::Head(now));
+                self.alarm.want(now + self.header_timeout);
+            }
+            Phase::Head(_) => {}
+            Phase::Busy => {
+                if self.flow.borrow().is_some() {
+                    self.progress.set(crate::time::now());
+                }
+            }
+        }
+    }
+
+    /// A request head is complete.
+    pub(super) fn busy(&self) {
+        self.phase.set(Phase::Busy);
+    }
+
+    /// The response has ended.
+    pub(super) fn idle(&self, now: Instant) {
+        self.phase.set(Phase::Idle(now));
+        self.alarm.want(now + self.idle_timeout);
+    }
+
+    /// A response body begins.
+    pub(super) fn begin(&self, flow: Flow, now: Instant) {
+        self.progress.set(now);
+        let idle_at = flow.idle.map(|idle| now + idle);
+        let settle_at = flow.trial.is_some().then_some(flow.settle_at);
+        for at in [idle_at, settle_at, flow.total_at].into_iter().flatten() {
+            self.alarm.want(at);
+        }
+        *self.flow.borrow_mut() = Some(flow);
+    }
+
+    /// The upstream gave something (or, where `waits`, nothing yet).
+    pub(super) fn polled(&self, waits: bool) {
+        if let Some(flow) = &mut *self.flow.borrow_mut() {
+            flow.upstream_waits = waits;
+            if !waits {
+                self.progress.set(crate::time::now());
+            }
+        }
+    }
+
+    /// The response body has ended, one way or the other.
+    pub(super) fn end(&self) -> Option<Flow> {
+        self.flow.borrow_mut().take()
+    }
+
+    /// Whether the connection has to be dropped at `now`; asks for the next look otherwise.
+    pub fn overdue(&self, now: Instant) -> bool {
+        let at = match self.phase.get() {
+            Phase::Idle(since) => since + self.idle_timeout,
+            Phase::Head(since) => since + self.header_timeout,
+            Phase::Busy => return self.flow_overdue(now),
+        };
+        if at > now {
+            self.alarm.want(at);
+        }
+        at <= now
+    }
+
+    fn flow_overdue(&self, now: Instant) -> bool {
+        let mut flow = self.flow.borrow_mut();
+        let Some(flow) = &mut *flow else { return false };
+        if flow.settle_at <= now
+            && let Some(trial) = flow.trial.take()
+        {
+            trial.judge(Verdict::Success, now);
+        }
+        let idle_at = flow.idle.map(|idle| self.progress.get() + idle);
+        if flow.total_at.is_some_and(|at| at <= now) {
+            flow.broken = Some(ProxyError::Deadline);
+        } else if idle_at.is_some_and(|at| at <= now) {
+            let error =
+                if flow.upstream_waits { ProxyError::UpstreamIdle } else { ProxyError::ClientIdle };
+            flow.broken = Some(error);
+        }
+        let settle_at = flow.trial.is_some().then_some(flow.settle_at);
+        for at in [idle_at, settle_at, flow.total_at].into_iter().flatten() {
+            if at > now {
+                self.alarm.want(at);
+            }
+        }
+        flow.broken.is_some()
+    }
+}
