@@ -1,6 +1,24 @@
 //! The circuit breaker: cuts a failing or slow upstream loose.
+//!
+//! [`Machine`] is the whole of it: it admits attempts by ticket, hears how they ended, and says
+//! when the upstream is too bad to go on. It counts a hung call while it hangs, not when it ends.
+//! It knows no clock, no lock and no HTTP; [`crate::upstream::breaker`] is the shell around it.
 
-use std::time::Duration;
+mod attempt;
+mod control;
+mod machine;
+#[cfg(test)]
+mod model;
+mod overdue;
+#[cfg(test)]
+mod tests;
+mod wait;
+mod window;
+
+use std::time::{Duration, Instant};
+
+pub use self::attempt::AttemptClock;
+pub use self::machine::{Machine, Ticket};
 
 /// Thresholds are kept in thousandths of a percent, so that comparisons are exact.
 pub const FULL_RATE: u32 = 100_000;
@@ -40,6 +58,15 @@ pub struct Settings {
     pub half_open_on_max_wait: AfterMaxWait,
     /// Whether OPEN is left by time alone.
     pub auto_half_open: bool,
+}
+
+impl Settings {
+    /// From which age on its clock a running attempt is overdue: the first instant past
+    /// `slow_call`, as a call of exactly `slow_call` is not slow.
+    fn overdue_after(&self) -> Option<Duration> {
+        let limit = self.slow_call.filter(|_| self.count_overdue)?;
+        Some(limit.saturating_add(Duration::from_nanos(1)))
+    }
 }
 
 /// What the rates are computed over.
@@ -155,6 +182,87 @@ pub struct Counts {
     pub slow: u32,
     /// Running calls past `slow_call`.
     pub overdue: u32,
+}
+
+/// Why an attempt may not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Time until an attempt may be admitted; zero where all probes are out.
+    pub retry_after: Duration,
+    /// The state that rejects.
+    pub state: State,
+}
+
+/// What became of an attempt in the eyes of the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// It counts as a success.
+    Success {
+        /// It took longer than `slow_call`.
+        slow: bool,
+    },
+    /// It counts as a failure.
+    Failure {
+        /// It took longer than `slow_call`.
+        slow: bool,
+    },
+    /// It is no evidence.
+    Ignored,
+    /// It was admitted before the last change of state: dropped.
+    Late,
+    /// It was not admitted.
+    Rejected,
+    /// It would not have been admitted, had the breaker been enforced.
+    WouldReject,
+}
+
+/// What happened in a breaker, beside the outcomes themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It changed its state.
+    Transition(Transition),
+    /// It would have opened, were it not in the metrics-only state: reported once per entry.
+    WouldTrip {
+        /// Why.
+        cause: Cause,
+        /// What counted.
+        counts: Counts,
+    },
+}
+
+/// What an operator can ask for. Overrides end by themselves, with a reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Closed with an empty window, from any state.
+    Reset,
+    /// Open, from closed, open (once more) or half-open.
+    Trip,
+    /// Half-open with full permits, from open or half-open.
+    Probe,
+    /// Reject all.
+    ForcedOpen {
+        /// When the override ends.
+        until: Instant,
+    },
+    /// Admit all and count nothing.
+    Disabled {
+        /// When the override ends.
+        until: Instant,
+    },
+    /// Admit all and count.
+    MetricsOnly {
+        /// When the override ends.
+        until: Instant,
+    },
+}
+
+/// Why an operation was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It makes no sense in this state.
+    State(State),
+    /// The breaker is off.
+    Off,
 }
 
 /// A change of state, as a value: the shell logs and counts it.
