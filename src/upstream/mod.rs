@@ -4,6 +4,9 @@
 //! it (slot, permit, connection, endpoint count) is a guard that gives itself back on drop.
 
 pub mod breaker;
+pub mod bulkhead;
+pub mod endpoint;
+pub mod resolve;
 pub mod view;
 
 use std::sync::Arc;

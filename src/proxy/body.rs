@@ -1,0 +1,211 @@
+//! A response body and everything that has to end with it.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::trial::UploadState;
+use super::watch::Watch;
+use crate::pool::{Connection, Download};
+use crate::resilience::Verdict;
+use crate::time;
+use crate::upstream::bulkhead::Slot;
+use crate::upstream::endpoint::InFlight;
+
+/// What the caller is sent. Whatever the request holds is given back when this ends or is dropped.
+pub struct ResponseBody {
+    kind: Kind,
+    exchange: Exchange,
+    watch: Rc<Watch>,
+}
+
+enum Kind {
+    Local(Bytes),
+    Upstream(Box<Stream>),
+    Ended,
+}
+
+/// An answer of the upstream and what it holds.
+pub(super) struct Stream {
+    pub(super) body: Download,
+    pub(super) connection: Connection,
+    pub(super) endpoint: InFlight,
+    pub(super) slot: Slot,
+    /// The status of the head, for the verdict of a gRPC call.
+    pub(super) status: u16,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+/// The response cannot be finished: the connection to the caller has to be broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aborted(ProxyError);
+
+impl std::fmt::Display for Aborted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.row().title)
+    }
+}
+
+impl std::error::Error for Aborted {}
+
+impl ResponseBody {
+    /// A body of ours.
+    pub(super) fn local(body: Bytes, exchange: Exchange) -> Self {
+        let watch = Rc::clone(&exchange.caller().watch);
+        Self { kind: Kind::Local(body), exchange, watch }
+    }
+
+    /// A body of the upstream; ends at once where there is none.
+    pub(super) fn upstream(stream: Stream, exchange: Exchange, now: Instant) -> Self {
+        let watch = Rc::clone(&exchange.caller().watch);
+        let ended = stream.body.is_end_stream();
+        let mut body = Self { kind: Kind::Upstream(Box::new(stream)), exchange, watch };
+        if ended {
+            body.finish(now);
+        }
+        body
+    }
+
+    /// The end of the body was reached.
+    fn finish(&mut self, now: Instant) {
+        let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended) else {
+            return;
+        };
+        if let Some(trial) = self.watch.end().and_then(|flow| flow.trial) {
+            let verdict = self.verdict(&stream, true);
+            trial.judge(verdict, now);
+        }
+        // An answer that came before the upload's end leaves the connection in the middle of it.
+        let uploaded = self.exchange.upload.as_ref().is_none_or(UploadState::finished);
+        let Stream { connection, endpoint, slot, .. } = *stream;
+        if uploaded {
+            connection.checkin(now);
+        }
+        drop((endpoint, slot));
+        self.exchange.end(now);
+    }
+
+    /// What the whole or broken stream says about the upstream.
+    fn verdict(&self, stream: &Stream, whole: bool) -> Verdict {
+        match &self.exchange.route {
+            Some(route) if self.exchange.grpc => {
+                let status = stream.trailers.as_ref().and_then(grpc_status);
+                route.rules.grpc(stream.status, status, whole)
+            }
+            _ if whole => Verdict::Success,
+            _ => Verdict::Failure,
+        }
+    }
+
+    /// The upstream broke its body off.
+    fn fail(&mut self, now: Instant) -> Aborted {
+        let error = ProxyError::UpstreamReset;
+        if let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended)
+            && let Some(trial) = self.watch.end().and_then(|flow| flow.trial)
+        {
+            let verdict = self.verdict(&stream, false);
+            trial.judge(verdict, now);
+        }
+        self.exchange.abort(error);
+        self.exchange.end(now);
+        Aborted(error)
+    }
+}
+
+/// `grpc-status` of a head or of trailers.
+pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let this = self.get_mut();
+        let stream = match &mut this.kind {
+            Kind::Ended => return Poll::Ready(None),
+            Kind::Local(body) => {
+                let body = std::mem::take(body);
+                this.kind = Kind::Ended;
+                this.exchange.bytes_out = body.len() as u64;
+                this.exchange.end(time::now());
+                return Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))));
+            }
+            Kind::Upstream(stream) => stream,
+        };
+        let polled = Pin::new(&mut stream.body).poll_frame(cx);
+        this.watch.polled(polled.is_pending());
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    this.exchange.bytes_out += data.len() as u64;
+                } else if let Some(trailers) = frame.trailers_ref()
+                    && this.exchange.grpc
+                {
+                    stream.trailers = Some(trailers.clone());
+                }
+                if stream.body.is_end_stream() {
+                    this.finish(time::now());
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.fail(time::now())))),
+            Poll::Ready(None) => {
+                this.finish(time::now());
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Ended => true,
+            Kind::Local(body) => body.is_empty(),
+            Kind::Upstream(stream) => stream.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Ended => SizeHint::with_exact(0),
+            Kind::Local(body) => SizeHint::with_exact(body.len() as u64),
+            Kind::Upstream(stream) => stream.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let now = time::now();
+        match std::mem::replace(&mut self.kind, Kind::Ended) {
+            Kind::Ended => {}
+            // A body that nobody polled: the head said it all, or the caller asked for the head.
+            Kind::Local(_) => self.exchange.end(now),
+            Kind::Upstream(stream) => {
+                // Whoever stopped this said why in the flow; else it was the caller.
+                if let Some(flow) = self.watch.end() {
+                    let error = flow.broken.unwrap_or(ProxyError::ClientGone);
+                    if let (Some(trial), Some(verdict)) = (flow.trial, error.row().verdict) {
+                        trial.judge(verdict, now);
+                    }
+                    self.exchange.abort(error);
+                }
+                drop(stream);
+            }
+        }
+        self.exchange.end(now);
+        self.watch.idle(now);
+    }
+}

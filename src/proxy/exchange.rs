@@ -1,0 +1,160 @@
+//! What is remembered of one request until its end: for the log and the counters.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request};
+
+use super::error::{ProxyError, Reason};
+use super::request::REQUEST_ID;
+use super::route::Route;
+use super::trial::UploadState;
+use super::{Caller, request};
+use crate::pool::Upload;
+use crate::telemetry::access_log::Entry;
+use crate::time;
+
+/// One request from its head to the end of its response. Dropping it before [`Exchange::end`]
+/// means that the caller went away.
+pub(super) struct Exchange {
+    caller: Rc<Caller>,
+    /// When its head was received.
+    pub(super) started: Instant,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) grpc: bool,
+    pub(super) head_only: bool,
+    method: Method,
+    path: Option<PathAndQuery>,
+    request_id: Option<HeaderValue>,
+    pub(super) upload: Option<UploadState>,
+    pub(super) endpoint: Option<SocketAddr>,
+    pub(super) attempts: u32,
+    pub(super) queued: Option<Duration>,
+    pub(super) connected: Option<Duration>,
+    pub(super) first_byte: Option<Duration>,
+    pub(super) status: u16,
+    pub(super) bytes_out: u64,
+    reason: Option<Reason>,
+    aborted: bool,
+    ended: bool,
+}
+
+impl Exchange {
+    pub(super) fn begin(caller: &Rc<Caller>, request: &Request<Upload>, now: Instant) -> Self {
+        let logged = caller.proxy.access_log.is_on();
+        Self {
+            caller: Rc::clone(caller),
+            started: now,
+            route: None,
+            grpc: request::is_grpc(request.headers()),
+            head_only: request.method() == Method::HEAD,
+            method: request.method().clone(),
+            path: logged.then(|| request.uri().path_and_query().cloned()).flatten(),
+            request_id: None,
+            upload: None,
+            endpoint: None,
+            attempts: 0,
+            queued: None,
+            connected: None,
+            first_byte: None,
+            status: 0,
+            bytes_out: 0,
+            reason: None,
+            aborted: false,
+            ended: false,
+        }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Notes the id that the request goes on with.
+    pub(super) fn identify(&mut self, headers: &http::HeaderMap) {
+        if self.path.is_some() {
+            self.request_id = headers.get(REQUEST_ID).cloned();
+        }
+    }
+
+    /// A local reply takes the place of the upstream's answer.
+    pub(super) fn reply(&mut self, status: u16, reason: Reason) {
+        self.status = status;
+        self.reason = Some(reason);
+    }
+
+    /// The response is broken off after its head.
+    pub(super) fn abort(&mut self, error: ProxyError) {
+        self.reason = Some(error.row().reason);
+        self.aborted = true;
+    }
+
+    /// Counts and logs it. Later calls do nothing.
+    pub(super) fn end(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let total = now.saturating_duration_since(self.started);
+        let metrics = match &self.route {
+            Some(route) => &route.metrics,
+            None => &self.caller.listener.metrics.unrouted,
+        };
+        metrics.finished(self.status, total);
+        if let Some(reason) = self.reason {
+            if self.aborted {
+                metrics.aborted(reason);
+            } else {
+                metrics.local_reply(reason);
+            }
+        }
+        let slow = self.route.as_ref().and_then(|route| route.slow);
+        let slow = slow.is_some_and(|slow| total > slow);
+        let failed = self.reason.is_some() || self.status >= 500;
+        let log = &self.caller.proxy.access_log;
+        if log.wants(failed, slow) {
+            log.write(&self.entry(total));
+        }
+    }
+
+    fn entry(&self, total: Duration) -> Entry<'_> {
+        let route = self.route.as_deref();
+        Entry {
+            time: time::unix_now().saturating_sub(total),
+            listener: &self.caller.listener.name,
+            route: route.map(|route| &*route.name),
+            upstream: route.map(|route| &*route.upstream.name),
+            method: self.method.as_str(),
+            path: self.path.as_ref().map_or("*", PathAndQuery::path),
+            status: self.status,
+            reason: self.reason,
+            endpoint: self.endpoint,
+            attempts: self.attempts,
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-"),
+            queue: self.queued,
+            connect: self.connected,
+            first_byte: self.first_byte,
+            total,
+            bytes_in: self.upload.as_ref().map_or(0, UploadState::bytes),
+            bytes_out: self.bytes_out,
+            aborted: self.aborted,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let gone = ProxyError::ClientGone.row();
+        if self.status == 0 {
+            self.status = gone.status;
+        }
+        if !self.aborted {
+            self.abort(ProxyError::ClientGone);
+        }
+        self.end(time::now());
+    }
+}

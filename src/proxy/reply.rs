@@ -1,0 +1,96 @@
+//! Local replies: honest, machine-readable, at once.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::ResponseBody;
+use super::error::{ProxyError, Row, Side};
+use super::exchange::Exchange;
+use crate::config::model;
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// A static reply that takes the place of a local one.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+}
+
+impl Fallback {
+    /// Prepares a configured fallback; `None` where its parts are not legal HTTP, which the
+    /// configuration has refused.
+    pub fn new(fallback: &model::Fallback) -> Option<Self> {
+        Some(Self {
+            status: StatusCode::from_u16(fallback.status).ok()?,
+            content_type: HeaderValue::try_from(&fallback.content_type).ok()?,
+            body: Bytes::from(fallback.body.clone()),
+        })
+    }
+}
+
+/// Builds the reply to a request that `error` ended.
+pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<ResponseBody> {
+    let row = error.row();
+    let fallback = exchange.route.as_ref().and_then(|route| route.fallback.clone());
+    let fallback = fallback.filter(|_| row.side != Side::Downstream);
+    let (status, content_type, body) = match fallback {
+        _ if exchange.grpc => {
+            (StatusCode::OK, HeaderValue::from_static("application/grpc"), Bytes::new())
+        }
+        Some(fallback) => (fallback.status, fallback.content_type, fallback.body),
+        None => {
+            let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let problem = HeaderValue::from_static("application/problem+json");
+            (status, problem, problem_json(error, &row, &exchange))
+        }
+    };
+    exchange.reply(status.as_u16(), row.reason);
+    let grpc = exchange.grpc;
+    let mut response = Response::new(ResponseBody::local(body, exchange));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(PROXY_STATUS, proxy_status(&row));
+    if grpc {
+        headers.insert(GRPC_STATUS, HeaderValue::from(row.grpc_status));
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.title));
+    }
+    if let ProxyError::BreakerOpen { retry_after } = error {
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if row.side == Side::Downstream && row.status != 404 {
+        // What follows on this connection may not be what the caller meant as the next request.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// RFC 9209.
+fn proxy_status(row: &Row) -> HeaderValue {
+    let reason = row.reason.as_str();
+    let text = format!("outrigger; error={}; details=\"{reason}\"", row.proxy_status);
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("outrigger"))
+}
+
+/// RFC 9457.
+fn problem_json(error: ProxyError, row: &Row, exchange: &Exchange) -> Bytes {
+    let mut problem = serde_json::json!({
+        "type": "about:blank",
+        "title": row.title,
+        "status": row.status,
+        "reason": row.reason.as_str(),
+    });
+    if let ProxyError::BadRequest(rule) = error {
+        problem["detail"] = rule.into();
+    }
+    if let Some(route) = &exchange.route {
+        problem["upstream"] = (*route.upstream.name).into();
+    }
+    Bytes::from(problem.to_string())
+}
