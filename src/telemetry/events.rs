@@ -1,0 +1,57 @@
+//! Changes of state as one log line and one count.
+//!
+//! The machines of [`crate::resilience`] return transitions as values; the shells hand them over
+//! here once their lock is released.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::metrics::BreakerMetrics;
+use crate::resilience::breaker::{State, Transition};
+
+impl BreakerMetrics {
+    /// Logs and counts a change of state.
+    pub fn transitioned(&self, transition: &Transition) {
+        self.transitions(transition.from, transition.to, transition.cause)
+            .inc();
+        log(&self.upstream, self.route.as_deref(), transition);
+    }
+}
+
+fn log(upstream: &str, route: Option<&str>, transition: &Transition) {
+    let counts = transition.counts;
+    macro_rules! line {
+        ($level:ident, $message:literal) => {
+            $level!(
+                upstream,
+                route,
+                from = transition.from.as_str(),
+                to = transition.to.as_str(),
+                cause = transition.cause.as_str(),
+                calls = counts.calls,
+                failed = counts.failed,
+                slow = counts.slow,
+                overdue = counts.overdue,
+                retry_after_ms = transition.open_wait.map(millis),
+                $message
+            )
+        };
+    }
+    match transition.to {
+        State::Open => line!(warn, "breaker opened"),
+        State::HalfOpen => line!(info, "breaker half-open"),
+        // An override that is lifted is news too, but what counts is that traffic flows again.
+        State::Closed => line!(info, "breaker closed"),
+        State::MetricsOnly | State::Disabled | State::ForcedOpen => {
+            line!(info, "breaker overridden")
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

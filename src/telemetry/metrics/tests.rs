@@ -1,0 +1,409 @@
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::resilience::breaker::{Counts, Transition, View};
+use crate::upstream::view::{BreakerView, EndpointView};
+
+/// Series and their values, parsed back from the text format.
+fn scrape(metrics: &Metrics, views: &[UpstreamView]) -> BTreeMap<String, f64> {
+    parse(&metrics.render(views, true).unwrap())
+}
+
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+            (series.to_owned(), value.parse().expect("a number"))
+        })
+        .collect()
+}
+
+fn breaker_view(route: Option<&str>, state: State) -> BreakerView {
+    BreakerView {
+        route: route.map(Into::into),
+        view: View {
+            state,
+            counts: Counts {
+                calls: 40,
+                failed: 10,
+                slow: 30,
+                overdue: 3,
+            },
+            failure_rate: Some(0.25),
+            slow_rate: None,
+            opens: 2,
+            open_remaining: Duration::ZERO,
+            probes_left: 0,
+            override_remaining: None,
+            transitions: 5,
+        },
+    }
+}
+
+fn view() -> UpstreamView {
+    UpstreamView {
+        name: "search".into(),
+        in_flight: 3,
+        max_requests: 64,
+        queued: 1,
+        max_queued: 32,
+        connections_active: 3,
+        connections_idle: 5,
+        max_connections: 64,
+        endpoints: vec![EndpointView {
+            address: "[::1]:8080".parse().unwrap(),
+            in_flight: 2,
+        }],
+        breakers: vec![
+            breaker_view(None, State::Closed),
+            breaker_view(Some("edge/v2"), State::HalfOpen),
+        ],
+    }
+}
+
+fn everything() -> (Metrics, ListenerMetrics) {
+    let metrics = Metrics::new(2).unwrap();
+    let listener = metrics.listener("edge");
+    metrics.route("edge", "v2", "search");
+    metrics.upstream("search");
+    metrics.breaker("search", None);
+    (metrics, listener)
+}
+
+#[test]
+fn every_family_is_exposed_with_its_type_and_no_other_is() {
+    let (metrics, _listener) = everything();
+    let mut breakers = view();
+    for breaker in &mut breakers.breakers {
+        breaker.view.slow_rate = Some(0.5);
+    }
+    let text = metrics.render(&[breakers], true).unwrap();
+    let exposed: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter(|line| !line.starts_with("process_"))
+        .map(str::to_owned)
+        .collect();
+    let named = names::ALL
+        .iter()
+        .map(|family| format!("{} {}", family.name, family.kind.as_str()))
+        .collect();
+    assert_eq!(exposed, named);
+    assert!(text.contains("\nprocess_resident_memory_bytes "), "{text}");
+}
+
+#[test]
+fn families_are_exposed_once_and_sorted() {
+    let (metrics, _listener) = everything();
+    let text = metrics.render(&[view()], true).unwrap();
+    let families: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    assert!(
+        families.is_sorted() && families.windows(2).all(|two| two[0] != two[1]),
+        "{families:?}"
+    );
+}
+
+#[test]
+fn requests_are_counted_by_class_and_reason() {
+    let metrics = Metrics::new(1).unwrap();
+    let route = metrics.route("edge", "v2", "search");
+    route.finished(204, Duration::from_millis(2));
+    route.finished(503, Duration::from_micros(300));
+    route.local_reply(Reason::BreakerOpen);
+    route.finished(200, Duration::from_secs(90));
+    route.aborted(Reason::UpstreamReset);
+    // Statuses that no class has are counted as the nearest one.
+    route.finished(999, Duration::ZERO);
+    metrics
+        .listener("edge")
+        .unrouted
+        .local_reply(Reason::NoRoute);
+
+    let seen = scrape(&metrics, &[]);
+    let at = |series: &str| seen.get(series).copied();
+    let requests = |class: &str| {
+        at(&format!(
+            "outrigger_requests_total{{code_class=\"{class}\",listener=\"edge\",route=\"v2\",\
+             upstream=\"search\"}}"
+        ))
+    };
+    assert_eq!(requests("2xx"), Some(2.0));
+    assert_eq!(requests("3xx"), Some(0.0));
+    assert_eq!(requests("5xx"), Some(2.0));
+    let labelled = |name: &str, reason: &str, route: &str, upstream: &str| {
+        at(&format!(
+            "outrigger_{name}{{listener=\"edge\",reason=\"{reason}\",route=\"{route}\",\
+             upstream=\"{upstream}\"}}"
+        ))
+    };
+    let replies = "local_replies_total";
+    let aborted = "aborted_responses_total";
+    assert_eq!(labelled(replies, "breaker_open", "v2", "search"), Some(1.0));
+    assert_eq!(labelled(replies, "deadline", "v2", "search"), Some(0.0));
+    assert_eq!(labelled(replies, "no_route", "", ""), Some(1.0));
+    assert_eq!(
+        labelled(aborted, "upstream_reset", "v2", "search"),
+        Some(1.0)
+    );
+    let bucket = |bound: &str| {
+        at(&format!(
+            "outrigger_request_duration_seconds_bucket{{listener=\"edge\",route=\"v2\",\
+             upstream=\"search\",le=\"{bound}\"}}"
+        ))
+    };
+    assert_eq!(bucket("0.0005"), Some(2.0));
+    assert_eq!(bucket("0.0025"), Some(3.0));
+    assert_eq!(bucket("60"), Some(3.0));
+    assert_eq!(bucket("+Inf"), Some(4.0));
+}
+
+#[test]
+fn upstream_events_reach_their_series() {
+    let metrics = Metrics::new(1).unwrap();
+    let upstream = metrics.upstream("search");
+    for verdict in VERDICTS {
+        upstream.attempt_judged(verdict);
+    }
+    upstream.attempt_judged(Verdict::Abandoned);
+    upstream.attempt_took(Duration::from_millis(3));
+    upstream.resent();
+    upstream.queued_for(Duration::from_millis(40));
+    upstream.bulkhead_rejected(Refusal::Timeout);
+    upstream.bulkhead_would_reject(Refusal::Full);
+    upstream.connection_opened(Duration::from_millis(1));
+    upstream.connection_reused();
+    for reason in Closed::ALL {
+        upstream.connection_closed(reason);
+    }
+    upstream.resolved();
+    upstream.resolution_failed(DnsFailure::NotFound);
+
+    let seen = scrape(&metrics, &[]);
+    let expect = |series: &str, value: f64| {
+        assert_eq!(
+            seen.get(&format!("outrigger_{series}")),
+            Some(&value),
+            "{series}"
+        );
+    };
+    expect(
+        "attempts_total{upstream=\"search\",verdict=\"success\"}",
+        1.0,
+    );
+    expect(
+        "attempts_total{upstream=\"search\",verdict=\"abandoned\"}",
+        2.0,
+    );
+    expect("attempt_duration_seconds_count{upstream=\"search\"}", 1.0);
+    expect("transparent_resends_total{upstream=\"search\"}", 1.0);
+    expect("queue_duration_seconds_sum{upstream=\"search\"}", 0.04);
+    let refused = |name: &str, reason: &str, value| {
+        let series = format!("bulkhead_{name}_total{{reason=\"{reason}\",upstream=\"search\"}}");
+        expect(&series, value);
+    };
+    refused("rejected", "queue_timeout", 1.0);
+    refused("rejected", "bulkhead_full", 0.0);
+    refused("would_reject", "bulkhead_full", 1.0);
+    refused("would_reject", "queue_timeout", 0.0);
+    expect("pool_connections_opened_total{upstream=\"search\"}", 1.0);
+    expect("connect_duration_seconds_count{upstream=\"search\"}", 1.0);
+    expect("pool_connections_reused_total{upstream=\"search\"}", 1.0);
+    for reason in Closed::ALL {
+        let reason = reason.as_str();
+        let series =
+            format!("pool_connections_closed_total{{reason=\"{reason}\",upstream=\"search\"}}");
+        expect(&series, 1.0);
+    }
+    expect("dns_resolutions_total{upstream=\"search\"}", 2.0);
+    expect(
+        "dns_failures_total{reason=\"not_found\",upstream=\"search\"}",
+        1.0,
+    );
+}
+
+#[test]
+fn refusals_of_the_bulkhead_use_the_words_of_local_replies() {
+    assert_eq!(Refusal::Full.as_str(), Reason::BulkheadFull.as_str());
+    assert_eq!(Refusal::Timeout.as_str(), Reason::QueueTimeout.as_str());
+}
+
+#[test]
+fn words_are_indexed_by_their_order() {
+    for (index, verdict) in VERDICTS.into_iter().enumerate() {
+        assert_eq!(verdict as usize, index);
+    }
+    for (index, reason) in Closed::ALL.into_iter().enumerate() {
+        assert_eq!(reason as usize, index);
+    }
+}
+
+#[test]
+fn an_open_connection_is_counted_until_its_guard_is_dropped() {
+    let metrics = Metrics::new(1).unwrap();
+    let listener = metrics.listener("edge");
+    let open = || scrape(&metrics, &[])["outrigger_downstream_connections{listener=\"edge\"}"];
+    let first = listener.connection_opened();
+    let second = listener.connection_opened();
+    assert_eq!(open(), 2.0);
+    drop(first);
+    assert_eq!(open(), 1.0);
+    drop(second);
+    assert_eq!(open(), 0.0);
+    listener.connection_rejected();
+    listener.header_timed_out();
+    let seen = scrape(&metrics, &[]);
+    for (name, value) in [
+        ("connections_accepted_total", 2.0),
+        ("connections_rejected_total", 1.0),
+        ("header_timeouts_total", 1.0),
+    ] {
+        let series = format!("outrigger_downstream_{name}{{listener=\"edge\"}}");
+        assert_eq!(seen[&series], value, "{series}");
+    }
+}
+
+#[test]
+fn breaker_events_are_told_apart_by_route() {
+    let metrics = Metrics::new(1).unwrap();
+    let own = metrics.breaker("search", None);
+    let routed = metrics.breaker("search", Some("edge/v2"));
+    own.called(CallVerdict::Failure);
+    own.called(CallVerdict::Failure);
+    own.slow();
+    routed.called(CallVerdict::WouldReject);
+    routed.would_trip();
+    own.transitioned(&Transition {
+        from: State::Closed,
+        to: State::Open,
+        cause: Cause::Overdue,
+        counts: Counts::default(),
+        open_wait: Some(Duration::from_secs(5)),
+    });
+
+    let seen = scrape(&metrics, &[]);
+    let at = |name: &str, labels: &str| {
+        seen.get(&format!("outrigger_breaker_{name}_total{{{labels}}}"))
+            .copied()
+    };
+    let own = "route=\"\",upstream=\"search\"";
+    let routed = "route=\"edge/v2\",upstream=\"search\"";
+    assert_eq!(
+        at("calls", &format!("{own},verdict=\"failure\"")),
+        Some(2.0)
+    );
+    assert_eq!(
+        at("calls", &format!("{routed},verdict=\"failure\"")),
+        Some(0.0)
+    );
+    assert_eq!(
+        at("calls", &format!("{routed},verdict=\"would_reject\"")),
+        Some(1.0)
+    );
+    assert_eq!(at("slow_calls", own), Some(1.0));
+    assert_eq!(at("would_trip", own), Some(0.0));
+    assert_eq!(at("would_trip", routed), Some(1.0));
+    let tripped = |route: &str, cause: &str| {
+        at(
+            "transitions",
+            &format!(
+                "cause=\"{cause}\",from=\"closed\",route=\"{route}\",to=\"open\",\
+                 upstream=\"search\""
+            ),
+        )
+    };
+    assert_eq!(tripped("", "overdue"), Some(1.0));
+    assert_eq!(tripped("", "failure_rate"), Some(0.0), "exposed at 0");
+    assert_eq!(tripped("edge/v2", "overdue"), Some(0.0));
+}
+
+#[test]
+fn live_gauges_are_those_of_the_views() {
+    let metrics = Metrics::new(3).unwrap();
+    let seen = scrape(&metrics, &[view()]);
+    let expect = |series: &str, value: Option<f64>| {
+        assert_eq!(
+            seen.get(&format!("outrigger_{series}")).copied(),
+            value,
+            "{series}"
+        );
+    };
+    for (name, value) in [
+        ("bulkhead_in_flight", 3.0),
+        ("bulkhead_max_requests", 64.0),
+        ("bulkhead_queued", 1.0),
+        ("bulkhead_max_queued", 32.0),
+        ("pool_max_connections", 64.0),
+        ("endpoints", 1.0),
+    ] {
+        expect(&format!("{name}{{upstream=\"search\"}}"), Some(value));
+    }
+    expect(
+        "pool_connections{state=\"idle\",upstream=\"search\"}",
+        Some(5.0),
+    );
+    expect(
+        "endpoint_in_flight{endpoint=\"[::1]:8080\",upstream=\"search\"}",
+        Some(2.0),
+    );
+    let own = "route=\"\",upstream=\"search\"";
+    expect(
+        "breaker_state{route=\"\",state=\"closed\",upstream=\"search\"}",
+        Some(1.0),
+    );
+    expect(
+        "breaker_state{route=\"\",state=\"half_open\",upstream=\"search\"}",
+        Some(0.0),
+    );
+    expect(
+        "breaker_state{route=\"edge/v2\",state=\"half_open\",upstream=\"search\"}",
+        Some(1.0),
+    );
+    expect(&format!("breaker_failure_rate{{{own}}}"), Some(0.25));
+    expect(&format!("breaker_slow_rate{{{own}}}"), None);
+    expect(&format!("breaker_overdue_calls{{{own}}}"), Some(3.0));
+    expect(&format!("breaker_window_calls{{{own}}}"), Some(40.0));
+    expect(&format!("breaker_consecutive_opens{{{own}}}"), Some(2.0));
+    expect("ready", Some(1.0));
+    expect("workers", Some(3.0));
+    expect("config_generation", Some(1.0));
+    let version = env!("CARGO_PKG_VERSION");
+    expect(&format!("build_info{{version=\"{version}\"}}"), Some(1.0));
+}
+
+#[test]
+fn series_of_a_vanished_endpoint_are_gone() {
+    let metrics = Metrics::new(1).unwrap();
+    let mut view = view();
+    let has_endpoint = |seen: &BTreeMap<String, f64>| {
+        seen.keys()
+            .any(|series| series.starts_with("outrigger_endpoint_in_flight"))
+    };
+    assert!(has_endpoint(&scrape(&metrics, &[view.clone()])));
+    view.endpoints.clear();
+    let seen = scrape(&metrics, &[view]);
+    assert!(!has_endpoint(&seen));
+    assert_eq!(seen["outrigger_endpoints{upstream=\"search\"}"], 0.0);
+}
+
+#[test]
+fn not_ready_and_panics_show() {
+    let metrics = Metrics::new(1).unwrap();
+    metrics.panic_caught();
+    let seen = parse(&metrics.render(&[], false).unwrap());
+    assert_eq!(seen["outrigger_ready"], 0.0);
+    assert_eq!(seen["outrigger_panics_total"], 1.0);
+}
+
+#[test]
+fn two_sets_of_metrics_share_nothing() {
+    let first = Metrics::new(1).unwrap();
+    let second = Metrics::new(1).unwrap();
+    first.panic_caught();
+    assert_eq!(scrape(&second, &[])["outrigger_panics_total"], 0.0);
+}

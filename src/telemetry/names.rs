@@ -1,0 +1,192 @@
+//! Every metric and label name, once.
+//!
+//! To add a metric: add its family here, its handle in [`super::metrics`] (or its reading in
+//! `gauges`) and its row in `docs/metrics.md`; tests hold the three together. Names begin with
+//! `outrigger_`, speak in base units and end in `_total` if they count. Label values come from the
+//! configuration, from addresses it resolves to, or from an enum: never from a request.
+
+/// Name of the listener that took the request.
+pub const LISTENER: &str = "listener";
+/// Name of the matched route; empty where none matched, or where a breaker is the upstream's own.
+pub const ROUTE: &str = "route";
+/// Name of the upstream; empty where no route matched.
+pub const UPSTREAM: &str = "upstream";
+/// Address of an endpoint, on gauges only: the set of endpoints changes while we run.
+pub const ENDPOINT: &str = "endpoint";
+/// `1xx` to `5xx`.
+pub const CODE_CLASS: &str = "code_class";
+/// Stable word for why something was refused, broken off or closed.
+pub const REASON: &str = "reason";
+/// State of a breaker or of a connection.
+pub const STATE: &str = "state";
+/// What a policy learnt from a call, or did to it.
+pub const VERDICT: &str = "verdict";
+/// Why a breaker changed its state.
+pub const CAUSE: &str = "cause";
+/// The state left.
+pub const FROM: &str = "from";
+/// The state entered.
+pub const TO: &str = "to";
+/// Version of the program, on the build info alone.
+pub const VERSION: &str = "version";
+
+/// Upper bounds of every duration histogram, seconds: a local hop takes well under a millisecond
+/// and no sensible timeout is longer than a minute.
+pub const DURATION_BUCKETS: [f64; 16] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0,
+];
+
+/// What a family measures with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// Rises and falls.
+    Gauge,
+    /// Counts durations by [`DURATION_BUCKETS`].
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the exposition format.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric with its labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its full name.
+    pub name: &'static str,
+    /// What it measures with.
+    pub kind: Kind,
+    /// Its labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+    /// Its `# HELP` line.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal $labels:expr, $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Family = Family {
+                name: $name,
+                kind: Kind::$kind,
+                labels: &$labels,
+                help: $help,
+            };
+        )*
+        /// Every family, in the order of the manual.
+        pub const ALL: &[Family] = &[$($constant),*];
+    };
+}
+
+families! {
+    REQUESTS = Counter "outrigger_requests_total" [LISTENER, ROUTE, UPSTREAM, CODE_CLASS],
+        "Requests ended, by class of the status sent, local replies included.";
+    LOCAL_REPLIES = Counter "outrigger_local_replies_total" [LISTENER, ROUTE, UPSTREAM, REASON],
+        "Requests that got a reply of ours instead of the upstream's, or none as nobody was there to read it.";
+    ABORTED_RESPONSES = Counter "outrigger_aborted_responses_total" [LISTENER, ROUTE, UPSTREAM, REASON],
+        "Responses broken off after their head was sent.";
+    REQUEST_DURATION = Histogram "outrigger_request_duration_seconds" [LISTENER, ROUTE, UPSTREAM],
+        "Request head received to end of the response body.";
+
+    ATTEMPTS = Counter "outrigger_attempts_total" [UPSTREAM, VERDICT],
+        "Attempts, by what they told about the upstream.";
+    ATTEMPT_DURATION = Histogram "outrigger_attempt_duration_seconds" [UPSTREAM],
+        "Dispatch of an attempt to its response head or error, on the attempt clock.";
+    RESENDS = Counter "outrigger_transparent_resends_total" [UPSTREAM],
+        "Attempts sent once more because a reused connection had died.";
+
+    BULKHEAD_IN_FLIGHT = Gauge "outrigger_bulkhead_in_flight" [UPSTREAM],
+        "Requests that hold a slot.";
+    BULKHEAD_MAX_REQUESTS = Gauge "outrigger_bulkhead_max_requests" [UPSTREAM],
+        "Slots.";
+    BULKHEAD_QUEUED = Gauge "outrigger_bulkhead_queued" [UPSTREAM],
+        "Requests that wait for a slot.";
+    BULKHEAD_MAX_QUEUED = Gauge "outrigger_bulkhead_max_queued" [UPSTREAM],
+        "Queue places.";
+    BULKHEAD_REJECTED = Counter "outrigger_bulkhead_rejected_total" [UPSTREAM, REASON],
+        "Requests refused by the bulkhead.";
+    BULKHEAD_WOULD_REJECT = Counter "outrigger_bulkhead_would_reject_total" [UPSTREAM, REASON],
+        "Requests let pass in observe mode that the bulkhead would have refused.";
+    QUEUE_DURATION = Histogram "outrigger_queue_duration_seconds" [UPSTREAM],
+        "Wait for a slot of the bulkhead, of requests that had to wait.";
+
+    POOL_CONNECTIONS = Gauge "outrigger_pool_connections" [UPSTREAM, STATE],
+        "Open upstream connections.";
+    POOL_MAX_CONNECTIONS = Gauge "outrigger_pool_max_connections" [UPSTREAM],
+        "Cap of open upstream connections.";
+    POOL_OPENED = Counter "outrigger_pool_connections_opened_total" [UPSTREAM],
+        "Upstream connections opened.";
+    POOL_REUSED = Counter "outrigger_pool_connections_reused_total" [UPSTREAM],
+        "Checkouts that got an idle connection.";
+    POOL_CLOSED = Counter "outrigger_pool_connections_closed_total" [UPSTREAM, REASON],
+        "Upstream connections closed.";
+    CONNECT_DURATION = Histogram "outrigger_connect_duration_seconds" [UPSTREAM],
+        "Dial to usable connection.";
+
+    BREAKER_STATE = Gauge "outrigger_breaker_state" [UPSTREAM, ROUTE, STATE],
+        "1 for the state that the breaker is in, 0 for the others.";
+    BREAKER_TRANSITIONS = Counter "outrigger_breaker_transitions_total" [UPSTREAM, ROUTE, FROM, TO, CAUSE],
+        "Changes of state.";
+    BREAKER_CALLS = Counter "outrigger_breaker_calls_total" [UPSTREAM, ROUTE, VERDICT],
+        "Calls, by what the breaker learnt from them or did to them.";
+    BREAKER_SLOW_CALLS = Counter "outrigger_breaker_slow_calls_total" [UPSTREAM, ROUTE],
+        "Recorded calls that took longer than slow_call.";
+    BREAKER_FAILURE_RATE = Gauge "outrigger_breaker_failure_rate" [UPSTREAM, ROUTE],
+        "Share of failures in the window, 0-1; absent below min_calls.";
+    BREAKER_SLOW_RATE = Gauge "outrigger_breaker_slow_rate" [UPSTREAM, ROUTE],
+        "Share of slow calls in the window, 0-1; absent below min_calls.";
+    BREAKER_WINDOW_CALLS = Gauge "outrigger_breaker_window_calls" [UPSTREAM, ROUTE],
+        "Recorded calls in the window.";
+    BREAKER_OVERDUE = Gauge "outrigger_breaker_overdue_calls" [UPSTREAM, ROUTE],
+        "Running calls past slow_call without a response head.";
+    BREAKER_OPENS = Gauge "outrigger_breaker_consecutive_opens" [UPSTREAM, ROUTE],
+        "Openings since the breaker was last closed.";
+    BREAKER_WOULD_TRIP = Counter "outrigger_breaker_would_trip_total" [UPSTREAM, ROUTE],
+        "Times that the breaker would have tripped while an operator held it to counting.";
+
+    DOWNSTREAM_CONNECTIONS = Gauge "outrigger_downstream_connections" [LISTENER],
+        "Open client connections.";
+    DOWNSTREAM_ACCEPTED = Counter "outrigger_downstream_connections_accepted_total" [LISTENER],
+        "Client connections accepted and served.";
+    DOWNSTREAM_REJECTED = Counter "outrigger_downstream_connections_rejected_total" [LISTENER],
+        "Client connections closed at accept because max_connections were open.";
+    DOWNSTREAM_HEADER_TIMEOUTS = Counter "outrigger_downstream_header_timeouts_total" [LISTENER],
+        "Client connections closed because a request head took too long.";
+
+    ENDPOINTS = Gauge "outrigger_endpoints" [UPSTREAM],
+        "Known addresses.";
+    ENDPOINT_IN_FLIGHT = Gauge "outrigger_endpoint_in_flight" [UPSTREAM, ENDPOINT],
+        "Attempts in flight to one address.";
+    DNS_RESOLUTIONS = Counter "outrigger_dns_resolutions_total" [UPSTREAM],
+        "Resolutions of endpoint names, failed ones included.";
+    DNS_FAILURES = Counter "outrigger_dns_failures_total" [UPSTREAM, REASON],
+        "Resolutions that gave no address; the addresses known before stay in use.";
+
+    PANICS = Counter "outrigger_panics_total" [],
+        "Panics caught; each cost one connection.";
+    ACCESS_LOG_LINES = Counter "outrigger_access_log_lines_total" [],
+        "Access log lines accepted for writing.";
+    ACCESS_LOG_DROPPED = Counter "outrigger_access_log_dropped_total" [],
+        "Access log lines lost because the queue was full or the sink failed.";
+    READY = Gauge "outrigger_ready" [],
+        "1 while /readyz says ready, else 0.";
+    WORKERS = Gauge "outrigger_workers" [],
+        "Worker threads.";
+    CONFIG_GENERATION = Gauge "outrigger_config_generation" [],
+        "Number of the configuration in use; the one read at start is 1.";
+    BUILD_INFO = Gauge "outrigger_build_info" [VERSION],
+        "Always 1; says what is running.";
+}
+
+#[cfg(test)]
+mod tests;
