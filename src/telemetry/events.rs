@@ -8,14 +8,32 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::metrics::BreakerMetrics;
-use crate::resilience::breaker::{State, Transition};
+use crate::resilience::breaker::{Cause, Counted, Counts, State, Transition};
+use crate::upstream::breaker::Observer;
 
-impl BreakerMetrics {
-    /// Logs and counts a change of state.
-    pub fn transitioned(&self, transition: &Transition) {
+impl Observer for BreakerMetrics {
+    fn transition(&self, transition: &Transition) {
         self.transitions(transition.from, transition.to, transition.cause)
             .inc();
         log(&self.upstream, self.route.as_deref(), transition);
+    }
+
+    fn would_trip(&self, cause: Cause, counts: &Counts) {
+        self.would_trip.inc();
+        info!(
+            upstream = &*self.upstream,
+            route = self.route.as_deref(),
+            cause = cause.as_str(),
+            calls = counts.calls,
+            failed = counts.failed,
+            slow = counts.slow,
+            overdue = counts.overdue,
+            "breaker would have opened"
+        );
+    }
+
+    fn counted(&self, counted: Counted) {
+        self.count(counted);
     }
 }
 

@@ -1,10 +1,11 @@
-//! Live gauges, read at scrape time from views: the request path never touches them.
+//! What is read at scrape time, from views and statics: the request path never touches it.
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
-use prometheus::{GaugeVec, Opts};
+use prometheus::{CounterVec, GaugeVec, Opts};
 
-use super::names::{self, Family};
+use super::names::{self, Family, Kind};
+use crate::lifecycle::tasks;
 use crate::resilience::breaker::State;
 use crate::upstream::view::{BreakerView, UpstreamView};
 
@@ -17,6 +18,7 @@ pub(super) fn collect(
     let mut gauges = Gauges(Vec::new());
     gauges.upstreams(views)?;
     gauges.breakers(views)?;
+    gauges.one(&names::PANICS, &[], tally(tasks::panics()))?;
     gauges.one(&names::READY, &[], f64::from(u8::from(ready)))?;
     gauges.one(&names::WORKERS, &[], count(workers))?;
     // One configuration is read at start and kept.
@@ -42,29 +44,47 @@ impl Gauges {
         family: &Family,
         fill: impl FnOnce(&dyn Fn(&[&str], f64)),
     ) -> Result<(), prometheus::Error> {
-        let vec = GaugeVec::new(Opts::new(family.name, family.help), family.labels)?;
-        fill(&|labels, value| vec.with_label_values(labels).set(value));
+        let opts = Opts::new(family.name, family.help);
+        let families = if family.kind == Kind::Counter {
+            let vec = CounterVec::new(opts, family.labels)?;
+            fill(&|labels, value| vec.with_label_values(labels).inc_by(value));
+            vec.collect()
+        } else {
+            let vec = GaugeVec::new(opts, family.labels)?;
+            fill(&|labels, value| vec.with_label_values(labels).set(value));
+            vec.collect()
+        };
         // The encoder refuses a family without series.
-        let families = vec.collect().into_iter();
+        let families = families.into_iter();
         self.0
             .extend(families.filter(|family| !family.get_metric().is_empty()));
         Ok(())
     }
 
     fn upstreams(&mut self, views: &[UpstreamView]) -> Result<(), prometheus::Error> {
-        type Read = fn(&UpstreamView) -> usize;
-        let plain: [(Family, Read); 6] = [
-            (names::BULKHEAD_IN_FLIGHT, |view| view.in_flight),
-            (names::BULKHEAD_MAX_REQUESTS, |view| view.max_requests),
-            (names::BULKHEAD_QUEUED, |view| view.queued),
-            (names::BULKHEAD_MAX_QUEUED, |view| view.max_queued),
-            (names::POOL_MAX_CONNECTIONS, |view| view.max_connections),
-            (names::ENDPOINTS, |view| view.endpoints.len()),
+        type Read = fn(&UpstreamView) -> f64;
+        let plain: [(Family, Read); 8] = [
+            (names::BULKHEAD_IN_FLIGHT, |view| count(view.in_flight)),
+            (names::BULKHEAD_MAX_REQUESTS, |view| {
+                count(view.max_requests)
+            }),
+            (names::BULKHEAD_QUEUED, |view| count(view.queued)),
+            (names::BULKHEAD_MAX_QUEUED, |view| count(view.max_queued)),
+            (names::BULKHEAD_WOULD_QUEUE, |view| {
+                tally(view.would_have.queued)
+            }),
+            (names::BULKHEAD_WOULD_REJECT, |view| {
+                tally(view.would_have.refused)
+            }),
+            (names::POOL_MAX_CONNECTIONS, |view| {
+                count(view.max_connections)
+            }),
+            (names::ENDPOINTS, |view| count(view.endpoints.len())),
         ];
         for (family, read) in plain {
             self.family(&family, |set| {
                 for view in views {
-                    set(&[&view.name], count(read(view)));
+                    set(&[&view.name], read(view));
                 }
             })?;
         }
@@ -130,5 +150,10 @@ fn route(breaker: &BreakerView) -> &str {
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 fn count(value: usize) -> f64 {
+    value as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn tally(value: u64) -> f64 {
     value as f64
 }

@@ -18,9 +18,10 @@ use prometheus::{
 
 use super::gauges;
 use super::names::{self, Family};
+use crate::pool::{self, Closed};
 use crate::proxy::error::Reason;
 use crate::resilience::Verdict;
-use crate::resilience::breaker::{Cause, State};
+use crate::resilience::breaker::{Cause, Counted, State};
 use crate::upstream::view::UpstreamView;
 
 const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -46,7 +47,6 @@ struct Families {
     attempt_duration: HistogramVec,
     resends: IntCounterVec,
     bulkhead_rejected: IntCounterVec,
-    bulkhead_would_reject: IntCounterVec,
     queue_duration: HistogramVec,
     pool_opened: IntCounterVec,
     pool_reused: IntCounterVec,
@@ -62,7 +62,6 @@ struct Families {
     downstream_header_timeouts: IntCounterVec,
     dns_resolutions: IntCounterVec,
     dns_failures: IntCounterVec,
-    panics: IntCounter,
     access_log_lines: IntCounter,
     access_log_dropped: IntCounter,
 }
@@ -98,7 +97,6 @@ impl Metrics {
             attempt_duration: histogram(&names::ATTEMPT_DURATION)?,
             resends: counter(&names::RESENDS)?,
             bulkhead_rejected: counter(&names::BULKHEAD_REJECTED)?,
-            bulkhead_would_reject: counter(&names::BULKHEAD_WOULD_REJECT)?,
             queue_duration: histogram(&names::QUEUE_DURATION)?,
             pool_opened: counter(&names::POOL_OPENED)?,
             pool_reused: counter(&names::POOL_REUSED)?,
@@ -114,7 +112,6 @@ impl Metrics {
             downstream_header_timeouts: counter(&names::DOWNSTREAM_HEADER_TIMEOUTS)?,
             dns_resolutions: counter(&names::DNS_RESOLUTIONS)?,
             dns_failures: counter(&names::DNS_FAILURES)?,
-            panics: plain(&names::PANICS)?,
             access_log_lines: plain(&names::ACCESS_LOG_LINES)?,
             access_log_dropped: plain(&names::ACCESS_LOG_DROPPED)?,
             registry: registry.clone(),
@@ -157,17 +154,17 @@ impl Metrics {
     /// Resolves the handles of an upstream.
     pub fn upstream(&self, name: &str) -> UpstreamMetrics {
         let families = &*self.families;
-        let refused = |vec: &IntCounterVec| {
-            Refusal::ALL.map(|refusal| vec.with_label_values(&[name, refusal.as_str()]))
-        };
         UpstreamMetrics {
             attempts: VERDICTS
                 .map(|verdict| families.attempts.with_label_values(&[name, word(verdict)])),
             attempt_duration: families.attempt_duration.with_label_values(&[name]),
             resends: families.resends.with_label_values(&[name]),
             queue_duration: families.queue_duration.with_label_values(&[name]),
-            rejected: refused(&families.bulkhead_rejected),
-            would_reject: refused(&families.bulkhead_would_reject),
+            rejected: Refusal::ALL.map(|refusal| {
+                families
+                    .bulkhead_rejected
+                    .with_label_values(&[name, refusal.as_str()])
+            }),
             opened: families.pool_opened.with_label_values(&[name]),
             reused: families.pool_reused.with_label_values(&[name]),
             closed: Closed::ALL.map(|reason| {
@@ -203,11 +200,6 @@ impl Metrics {
             metrics.transitions(from, to, cause);
         }
         metrics
-    }
-
-    /// Counts a panic that cost a connection, not the process.
-    pub fn panic_caught(&self) {
-        self.families.panics.inc();
     }
 
     /// Returns the handles of the access log.
@@ -332,7 +324,6 @@ pub struct UpstreamMetrics {
     resends: IntCounter,
     queue_duration: Histogram,
     rejected: [IntCounter; Refusal::ALL.len()],
-    would_reject: [IntCounter; Refusal::ALL.len()],
     opened: IntCounter,
     reused: IntCounter,
     closed: [IntCounter; Closed::ALL.len()],
@@ -367,27 +358,6 @@ impl UpstreamMetrics {
         self.rejected[refusal as usize].inc();
     }
 
-    /// Counts a request let pass in observe mode that the bulkhead would have refused.
-    pub fn bulkhead_would_reject(&self, refusal: Refusal) {
-        self.would_reject[refusal as usize].inc();
-    }
-
-    /// Counts a new connection, and observes the time from dial to usable.
-    pub fn connection_opened(&self, elapsed: Duration) {
-        self.opened.inc();
-        self.connect_duration.observe(elapsed.as_secs_f64());
-    }
-
-    /// Counts a checkout that got an idle connection.
-    pub fn connection_reused(&self) {
-        self.reused.inc();
-    }
-
-    /// Counts a connection closed.
-    pub fn connection_closed(&self, reason: Closed) {
-        self.closed[reason as usize].inc();
-    }
-
     /// Counts a resolution of an endpoint name that gave addresses.
     pub fn resolved(&self) {
         self.resolutions.inc();
@@ -400,31 +370,46 @@ impl UpstreamMetrics {
     }
 }
 
-/// Handles of one breaker; the log line of a transition is in [`super::events`].
+impl pool::Observer for UpstreamMetrics {
+    fn opened(&self, took: Duration) {
+        self.opened.inc();
+        self.connect_duration.observe(took.as_secs_f64());
+    }
+
+    fn reused(&self) {
+        self.reused.inc();
+    }
+
+    fn closed(&self, why: Closed) {
+        self.closed[why as usize].inc();
+    }
+}
+
+/// Handles of one breaker, which observes it: see [`super::events`].
 #[derive(Clone, Debug)]
 pub struct BreakerMetrics {
     pub(super) upstream: Arc<str>,
     pub(super) route: Option<Arc<str>>,
     calls: [IntCounter; CallVerdict::ALL.len()],
     slow: IntCounter,
-    would_trip: IntCounter,
+    pub(super) would_trip: IntCounter,
     transitions: IntCounterVec,
 }
 
 impl BreakerMetrics {
-    /// Counts a call by what the breaker learnt from it or did to it.
-    pub fn called(&self, verdict: CallVerdict) {
+    pub(super) fn count(&self, counted: Counted) {
+        let (verdict, slow) = match counted {
+            Counted::Success { slow } => (CallVerdict::Success, slow),
+            Counted::Failure { slow } => (CallVerdict::Failure, slow),
+            Counted::Ignored => (CallVerdict::Ignored, false),
+            Counted::Late => (CallVerdict::Late, false),
+            Counted::Rejected => (CallVerdict::Rejected, false),
+            Counted::WouldReject => (CallVerdict::WouldReject, false),
+        };
         self.calls[verdict as usize].inc();
-    }
-
-    /// Counts a recorded call that took longer than `slow_call`, beside [`Self::called`].
-    pub fn slow(&self) {
-        self.slow.inc();
-    }
-
-    /// Counts that the breaker would have tripped while it is held to counting.
-    pub fn would_trip(&self) {
-        self.would_trip.inc();
+        if slow {
+            self.slow.inc();
+        }
     }
 
     /// Finds the counter of a kind of transition: rare enough to look it up.
@@ -474,17 +459,17 @@ const fn word(verdict: Verdict) -> &'static str {
 }
 
 macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
+    ($(#[$doc:meta])* $visibility:vis $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+        $visibility enum $name { $($(#[$variant_doc])* $variant,)* }
 
         impl $name {
             /// Every value, in the order of the enum.
-            pub const ALL: [Self; [$($word),*].len()] = [$(Self::$variant),*];
+            $visibility const ALL: [Self; [$($word),*].len()] = [$(Self::$variant),*];
 
             /// The word for the label.
-            pub const fn as_str(self) -> &'static str {
+            $visibility const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
         }
@@ -492,7 +477,7 @@ macro_rules! words {
 }
 
 words! {
-    /// What became of a call at the breaker.
+    /// What became of a call at the breaker: the flat form of [`Counted`].
     CallVerdict {
         /// Recorded as a success.
         Success = "success",
@@ -511,7 +496,7 @@ words! {
 
 words! {
     /// Why the bulkhead refuses.
-    Refusal {
+    pub Refusal {
         /// No slot and no queue place.
         Full = "bulkhead_full",
         /// No slot came free in time.
@@ -520,34 +505,8 @@ words! {
 }
 
 words! {
-    /// Why an upstream connection was closed.
-    Closed {
-        /// Idle for `idle_timeout`, or for what the upstream's `Keep-Alive` allows.
-        IdleTimeout = "idle_timeout",
-        /// Past `max_age`.
-        MaxAge = "max_age",
-        /// More than `max_idle` were idle.
-        IdleLimit = "idle_limit",
-        /// Idle to another endpoint while the cap was reached.
-        Evicted = "evicted",
-        /// Its endpoint is no longer known.
-        EndpointGone = "endpoint_gone",
-        /// The upstream closed it while it was idle.
-        ClosedByUpstream = "closed_by_upstream",
-        /// Either side's message said that it is the last one.
-        NotReusable = "not_reusable",
-        /// Its exchange was given up: timer, or caller gone.
-        Abandoned = "abandoned",
-        /// Reset, or not HTTP.
-        Error = "error",
-        /// The process ends.
-        Shutdown = "shutdown",
-    }
-}
-
-words! {
     /// Why a name gave no address.
-    DnsFailure {
+    pub DnsFailure {
         /// No answer in time.
         Timeout = "timeout",
         /// The name does not exist or has no address.

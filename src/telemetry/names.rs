@@ -115,8 +115,10 @@ families! {
         "Queue places.";
     BULKHEAD_REJECTED = Counter "outrigger_bulkhead_rejected_total" [UPSTREAM, REASON],
         "Requests refused by the bulkhead.";
-    BULKHEAD_WOULD_REJECT = Counter "outrigger_bulkhead_would_reject_total" [UPSTREAM, REASON],
-        "Requests let pass in observe mode that the bulkhead would have refused.";
+    BULKHEAD_WOULD_QUEUE = Counter "outrigger_bulkhead_would_queue_total" [UPSTREAM],
+        "Requests let pass in observe mode that would have waited for a slot.";
+    BULKHEAD_WOULD_REJECT = Counter "outrigger_bulkhead_would_reject_total" [UPSTREAM],
+        "Requests let pass in observe mode that the bulkhead would have refused at once.";
     QUEUE_DURATION = Histogram "outrigger_queue_duration_seconds" [UPSTREAM],
         "Wait for a slot of the bulkhead, of requests that had to wait.";
 
@@ -173,7 +175,7 @@ families! {
         "Resolutions that gave no address; the addresses known before stay in use.";
 
     PANICS = Counter "outrigger_panics_total" [],
-        "Panics caught; each cost one connection.";
+        "Tasks that panicked; each cost no more than its connection.";
     ACCESS_LOG_LINES = Counter "outrigger_access_log_lines_total" [],
         "Access log lines accepted for writing.";
     ACCESS_LOG_DROPPED = Counter "outrigger_access_log_dropped_total" [],

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::bulkhead::WouldHave;
 use crate::resilience::breaker;
 
 /// One upstream.
@@ -18,6 +19,8 @@ pub struct UpstreamView {
     pub queued: usize,
     /// `max_queued`.
     pub max_queued: usize,
+    /// What the bulkhead would have done while in observe mode.
+    pub would_have: WouldHave,
     /// Open connections that carry an exchange (or are being opened).
     pub connections_active: usize,
     /// Open connections that do not.

@@ -5,7 +5,6 @@ use tracing::span;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
-use crate::resilience::breaker::{Cause, Counts};
 
 /// Keeps the level and the fields of each event.
 #[derive(Clone, Default)]

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::pool::Observer as _;
 use crate::resilience::breaker::{Counts, Transition, View};
+use crate::upstream::breaker::Observer as _;
+use crate::upstream::bulkhead::WouldHave;
 use crate::upstream::view::{BreakerView, EndpointView};
 
 /// Series and their values, parsed back from the text format.
@@ -50,6 +53,10 @@ fn view() -> UpstreamView {
         max_requests: 64,
         queued: 1,
         max_queued: 32,
+        would_have: WouldHave {
+            queued: 7,
+            refused: 4,
+        },
         connections_active: 3,
         connections_idle: 5,
         max_connections: 64,
@@ -175,11 +182,10 @@ fn upstream_events_reach_their_series() {
     upstream.resent();
     upstream.queued_for(Duration::from_millis(40));
     upstream.bulkhead_rejected(Refusal::Timeout);
-    upstream.bulkhead_would_reject(Refusal::Full);
-    upstream.connection_opened(Duration::from_millis(1));
-    upstream.connection_reused();
+    upstream.opened(Duration::from_millis(1));
+    upstream.reused();
     for reason in Closed::ALL {
-        upstream.connection_closed(reason);
+        upstream.closed(reason);
     }
     upstream.resolved();
     upstream.resolution_failed(DnsFailure::NotFound);
@@ -203,14 +209,10 @@ fn upstream_events_reach_their_series() {
     expect("attempt_duration_seconds_count{upstream=\"search\"}", 1.0);
     expect("transparent_resends_total{upstream=\"search\"}", 1.0);
     expect("queue_duration_seconds_sum{upstream=\"search\"}", 0.04);
-    let refused = |name: &str, reason: &str, value| {
-        let series = format!("bulkhead_{name}_total{{reason=\"{reason}\",upstream=\"search\"}}");
+    for (reason, value) in [("queue_timeout", 1.0), ("bulkhead_full", 0.0)] {
+        let series = format!("bulkhead_rejected_total{{reason=\"{reason}\",upstream=\"search\"}}");
         expect(&series, value);
-    };
-    refused("rejected", "queue_timeout", 1.0);
-    refused("rejected", "bulkhead_full", 0.0);
-    refused("would_reject", "bulkhead_full", 1.0);
-    refused("would_reject", "queue_timeout", 0.0);
+    }
     expect("pool_connections_opened_total{upstream=\"search\"}", 1.0);
     expect("connect_duration_seconds_count{upstream=\"search\"}", 1.0);
     expect("pool_connections_reused_total{upstream=\"search\"}", 1.0);
@@ -273,12 +275,12 @@ fn breaker_events_are_told_apart_by_route() {
     let metrics = Metrics::new(1).unwrap();
     let own = metrics.breaker("search", None);
     let routed = metrics.breaker("search", Some("edge/v2"));
-    own.called(CallVerdict::Failure);
-    own.called(CallVerdict::Failure);
-    own.slow();
-    routed.called(CallVerdict::WouldReject);
-    routed.would_trip();
-    own.transitioned(&Transition {
+    own.counted(Counted::Failure { slow: true });
+    own.counted(Counted::Failure { slow: false });
+    own.counted(Counted::Success { slow: true });
+    routed.counted(Counted::WouldReject);
+    routed.would_trip(Cause::SlowRate, &Counts::default());
+    own.transition(&Transition {
         from: State::Closed,
         to: State::Open,
         cause: Cause::Overdue,
@@ -305,7 +307,7 @@ fn breaker_events_are_told_apart_by_route() {
         at("calls", &format!("{routed},verdict=\"would_reject\"")),
         Some(1.0)
     );
-    assert_eq!(at("slow_calls", own), Some(1.0));
+    assert_eq!(at("slow_calls", own), Some(2.0));
     assert_eq!(at("would_trip", own), Some(0.0));
     assert_eq!(at("would_trip", routed), Some(1.0));
     let tripped = |route: &str, cause: &str| {
@@ -338,6 +340,8 @@ fn live_gauges_are_those_of_the_views() {
         ("bulkhead_max_requests", 64.0),
         ("bulkhead_queued", 1.0),
         ("bulkhead_max_queued", 32.0),
+        ("bulkhead_would_queue_total", 7.0),
+        ("bulkhead_would_reject_total", 4.0),
         ("pool_max_connections", 64.0),
         ("endpoints", 1.0),
     ] {
@@ -392,18 +396,19 @@ fn series_of_a_vanished_endpoint_are_gone() {
 }
 
 #[test]
-fn not_ready_and_panics_show() {
+fn not_ready_shows() {
     let metrics = Metrics::new(1).unwrap();
-    metrics.panic_caught();
     let seen = parse(&metrics.render(&[], false).unwrap());
     assert_eq!(seen["outrigger_ready"], 0.0);
-    assert_eq!(seen["outrigger_panics_total"], 1.0);
 }
 
 #[test]
 fn two_sets_of_metrics_share_nothing() {
     let first = Metrics::new(1).unwrap();
     let second = Metrics::new(1).unwrap();
-    first.panic_caught();
-    assert_eq!(scrape(&second, &[])["outrigger_panics_total"], 0.0);
+    first.access_log().lines.inc();
+    assert_eq!(
+        scrape(&second, &[])["outrigger_access_log_lines_total"],
+        0.0
+    );
 }
