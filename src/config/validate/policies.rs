@@ -1,0 +1,179 @@
+//! The policy tables: `downstream`, `bulkhead`, `timeouts`, `breaker`, `fallback`.
+
+use super::Builder;
+use super::layers::Layers;
+use crate::config::diagnostic::Id;
+use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Mode, Timeouts};
+use crate::config::raw;
+use crate::config::section::{Section, Setting};
+use crate::config::value::show_duration;
+use crate::resilience::breaker::{AfterMaxWait, FULL_RATE, Settings, Window};
+use crate::resilience::classify::Rules;
+
+impl<'b> Builder<'b> {
+    pub(super) fn downstream(&self, owners: &[&'b Section]) -> Downstream {
+        let layers = self.policy("downstream", &raw::DOWNSTREAM, owners);
+        Downstream {
+            header_timeout: layers.time("header_timeout"),
+            idle_timeout: layers.time("idle_timeout"),
+            max_header_bytes: layers.count("max_header_bytes"),
+            max_headers: layers.count("max_headers"),
+            max_connections: layers.count("max_connections"),
+            half_close: layers.bool("half_close"),
+        }
+    }
+
+    pub(super) fn bulkhead(&mut self, owners: &[&'b Section]) -> Bulkhead {
+        let layers = self.policy("bulkhead", &raw::BULKHEAD, owners);
+        let max_connections = layers.count("max_connections");
+        let mut max_idle = layers.count("max_idle");
+        if max_idle > max_connections {
+            if layers.depth("max_idle") <= layers.depth("max_connections") {
+                self.report(
+                    Id::ConflictingValues,
+                    layers.span("max_idle"),
+                    format!("`max_idle` is {max_idle}, but `max_connections` is {max_connections}"),
+                    "keep no more idle connections than may be open",
+                );
+            }
+            max_idle = max_connections;
+        }
+        Bulkhead {
+            mode: mode(&layers),
+            max_requests: layers.count("max_requests"),
+            max_queued: layers.count("max_queued"),
+            queue_timeout: layers.time("queue_timeout"),
+            max_connections,
+            max_idle,
+            idle_timeout: layers.time("idle_timeout"),
+            max_age: layers.duration("max_age"),
+        }
+    }
+
+    pub(super) fn timeouts(&self, owners: &[&'b Section]) -> Timeouts {
+        let layers = self.policy("timeouts", &raw::TIMEOUTS, owners);
+        Timeouts {
+            connect: layers.duration("connect"),
+            first_byte: layers.duration("first_byte"),
+            request: layers.duration("request"),
+            stream_idle: layers.duration("stream_idle"),
+            total: layers.duration("total"),
+            deadline_header: layers
+                .text("deadline_header")
+                .filter(|name| !name.is_empty()),
+        }
+    }
+
+    pub(super) fn breaker(
+        &mut self,
+        owners: &[&'b Section],
+        timeouts: &Timeouts,
+        bulkhead: &Bulkhead,
+    ) -> Breaker {
+        let layers = self.policy("breaker", &raw::BREAKER, owners);
+        self.check_breaker(&layers, timeouts);
+        let open_for = layers.time("open_for");
+        let settings = Settings {
+            window: layers.window("window"),
+            min_calls: layers.count32("min_calls"),
+            failure_rate: layers.scaled("failure_rate", FULL_RATE),
+            slow_call: match layers.span("slow_call") {
+                Some(_) => layers.duration("slow_call"),
+                None => timeouts.first_byte.map(|first_byte| first_byte / 2),
+            },
+            slow_rate: layers.scaled("slow_rate", FULL_RATE),
+            count_overdue: layers.bool("count_overdue"),
+            max_requests: u32::try_from(bulkhead.max_requests).unwrap_or(u32::MAX),
+            consecutive_failures: layers
+                .integer("consecutive_failures")
+                .and_then(|failures| u32::try_from(failures).ok()),
+            open_for,
+            open_for_max: layers.time("open_for_max").max(open_for),
+            open_multiplier: layers.scaled("open_multiplier", 1000),
+            open_jitter: layers.scaled("open_jitter", 1000),
+            half_open_calls: layers.count32("half_open_calls"),
+            half_open_max_wait: layers.duration("half_open_max_wait"),
+            half_open_on_max_wait: match layers.word("half_open_on_max_wait") {
+                "closed" => AfterMaxWait::Closed,
+                _ => AfterMaxWait::Open,
+            },
+            auto_half_open: layers.bool("auto_half_open"),
+        };
+        let failure_grpc = layers
+            .list("failure_grpc")
+            .filter_map(|setting| match setting {
+                Setting::Integer(Some(status)) => u8::try_from(*status).ok(),
+                _ => None,
+            })
+            .collect();
+        Breaker {
+            mode: mode(&layers),
+            settings,
+            rules: Rules {
+                failure_status: layers.statuses("failure_status"),
+                ignore_status: layers.statuses("ignore_status"),
+                failure_grpc,
+            },
+            settle_after: layers.time("settle_after"),
+        }
+    }
+
+    fn check_breaker(&mut self, layers: &Layers<'_>, timeouts: &Timeouts) {
+        let min_calls = layers.count32("min_calls");
+        match layers.window("window") {
+            Window::Calls(calls) if min_calls > calls => self.report(
+                Id::ConflictingValues,
+                layers.nearest("min_calls", "window"),
+                format!("`min_calls` is {min_calls}, but `window` holds {calls} calls"),
+                format!("set `min_calls` to {calls} or less, or widen `window`"),
+            ),
+            _ => {}
+        }
+        let (open_for, longest) = (layers.time("open_for"), layers.time("open_for_max"));
+        if longest < open_for && layers.depth("open_for_max") <= layers.depth("open_for") {
+            self.report(
+                Id::ConflictingValues,
+                layers.span("open_for_max"),
+                format!(
+                    "`open_for_max` is {}, but `open_for` is {}",
+                    show_duration(longest),
+                    show_duration(open_for)
+                ),
+                "the open time begins with `open_for` and grows up to `open_for_max`",
+            );
+        }
+        if let (Some(span), Some(slow_call), Some(first_byte)) = (
+            layers.span("slow_call"),
+            layers.duration("slow_call"),
+            timeouts.first_byte,
+        ) && slow_call >= first_byte
+        {
+            self.report(
+                Id::SlowCallTooLong,
+                Some(span),
+                format!(
+                    "no call is ever slow: `timeouts.first_byte` ends it after {}",
+                    show_duration(first_byte)
+                ),
+                "set `slow_call` below `first_byte`, or `slow_call = \"off\"` if that is meant",
+            );
+        }
+    }
+
+    pub(super) fn fallback(&self, owners: &[&'b Section]) -> Option<Fallback> {
+        let layers = self.policy("fallback", &raw::FALLBACK, owners);
+        layers.is_written().then(|| Fallback {
+            status: u16::try_from(layers.count("status")).unwrap_or(200),
+            body: layers.text("body").unwrap_or_default(),
+            content_type: layers.text("content_type").unwrap_or_default(),
+        })
+    }
+}
+
+fn mode(layers: &Layers<'_>) -> Mode {
+    match layers.word("mode") {
+        "observe" => Mode::Observe,
+        "off" => Mode::Off,
+        _ => Mode::Enforce,
+    }
+}
