@@ -45,6 +45,7 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn begin(caller: &Rc<Caller>, request: &Request<Upload>, now: Instant) -> Self {
         let logged = caller.proxy.access_log.is_on();
+        caller.proxy.activity.begin();
         Self {
             caller: Rc::clone(caller),
             started: now,
@@ -96,6 +97,7 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        self.caller.proxy.activity.end(now);
         let total = now.saturating_duration_since(self.started);
         let metrics = match &self.route {
             Some(route) => &route.metrics,

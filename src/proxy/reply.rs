@@ -57,7 +57,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(PROXY_STATUS, proxy_status(&row));
     if grpc {
-        headers.insert(GRPC_STATUS, HeaderValue::from(row.grpc_status));
+        headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc_status)));
         headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.title));
     }
     if let ProxyError::BreakerOpen { retry_after } = error {

@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 
 use super::error::ProxyError;
 use super::route::Route;
@@ -117,31 +117,32 @@ pub(super) fn prepare(head: &mut Parts) {
 }
 
 /// What differs from attempt to attempt: `Host` and the remaining time.
-pub(super) fn address(
-    head: &mut Parts,
+pub(super) fn address<B>(
+    request: &mut Request<B>,
     route: &Route,
     endpoint: &Endpoint,
     deadline: &Deadline,
     now: Instant,
 ) {
+    let headers = request.headers_mut();
     match &route.upstream.host {
         HostHeader::Endpoint => {
-            head.headers.insert(HOST, endpoint.host.clone());
+            headers.insert(HOST, endpoint.host.clone());
         }
         HostHeader::Literal(host) => {
-            head.headers.insert(HOST, host.clone());
+            headers.insert(HOST, host.clone());
         }
         HostHeader::Preserve => {
             // HTTP/1.0 may come without, HTTP/1.1 may not go without.
-            head.headers.entry(HOST).or_insert_with(|| endpoint.host.clone());
+            headers.entry(HOST).or_insert_with(|| endpoint.host.clone());
         }
     }
     let Some(remaining) = deadline.remaining(now) else { return };
-    if head.headers.contains_key(GRPC_TIMEOUT) {
-        set(&mut head.headers, &GRPC_TIMEOUT, timeout::format_grpc_timeout(remaining));
+    if headers.contains_key(GRPC_TIMEOUT) {
+        set(headers, &GRPC_TIMEOUT, timeout::format_grpc_timeout(remaining));
     }
     if let Some(name) = &route.deadline_header {
-        set(&mut head.headers, name, timeout::format_millis(remaining));
+        set(headers, name, timeout::format_millis(remaining));
     }
 }
 
@@ -182,6 +183,3 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
-
-#[cfg(test)]
-mod tests;

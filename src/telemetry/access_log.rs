@@ -108,6 +108,11 @@ impl AccessLog {
         })
     }
 
+    /// Says whether any request may be written.
+    pub fn is_on(&self) -> bool {
+        self.mode != AccessLogMode::Off
+    }
+
     /// Says whether the line of a request is to be written; `failed` means 5xx, local reply or
     /// abort. Draws a random number for fast successes in `sampled` mode, so ask once.
     pub fn wants(&self, failed: bool, slow: bool) -> bool {

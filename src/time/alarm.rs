@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Instant;
 
 /// The wishes of one task. Clones share them.

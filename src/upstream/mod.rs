@@ -128,6 +128,7 @@ impl Upstream {
             max_requests: self.limits.0,
             queued,
             max_queued: self.limits.1,
+            would_have: self.bulkhead.would_have(),
             connections_active,
             connections_idle,
             max_connections: self.pool.limits().max_connections,

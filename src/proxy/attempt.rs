@@ -1,0 +1,316 @@
+//! One try against one endpoint: permit, endpoint, connection, send, first byte, verdict.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{Request, Response, StatusCode, header};
+use http_body::Body;
+
+use super::body::{ResponseBody, Stream, grpc_status};
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::handle::{open, out_of_time};
+use super::route::Route;
+use super::trial::{Trial, UploadState};
+use super::watch::Flow;
+use super::{Caller, request};
+use crate::pool::{Checkout, Connection, Dialing, Download, SendError, Upload};
+use crate::resilience::Verdict;
+use crate::resilience::timeout::Deadline;
+use crate::time;
+use crate::upstream::bulkhead::Slot;
+use crate::upstream::endpoint::InFlight;
+
+/// The upstream's answer: its head, its body to come, and what the request holds.
+pub(super) struct Answer {
+    head: http::response::Parts,
+    stream: Stream,
+    flow: Option<Flow>,
+}
+
+/// Why an attempt brought no response head, and what that says about the upstream.
+struct Failed(ProxyError, Verdict);
+
+impl From<ProxyError> for Failed {
+    fn from(error: ProxyError) -> Self {
+        Self(error, error.row().verdict.unwrap_or(Verdict::Ignored))
+    }
+}
+
+/// Tries one endpoint.
+///
+/// # Cancel safety
+///
+/// Dropping the future is an attempt cut short: the connection is closed, everything given back.
+pub(super) async fn attempt(
+    caller: &Caller,
+    route: &Arc<Route>,
+    head: Parts,
+    mut upload: Upload,
+    deadline: &Deadline,
+    slot: Slot,
+    exchange: &mut Exchange,
+) -> Result<Answer, ProxyError> {
+    let now = time::now();
+    let permit = route.breaker.admit(now).map_err(open)?;
+    let mut trial = Trial::new(permit, &route.upstream);
+    exchange.attempts += 1;
+    if !upload.is_empty() {
+        let state = UploadState::new(now);
+        state.attach(trial.clock(), now);
+        upload.observe(Box::new(state.clone()));
+        exchange.upload = Some(state);
+    }
+    let attempt = Attempt { caller, route, deadline, trial: &mut trial };
+    match attempt.run(Request::from_parts(head, upload), exchange).await {
+        Ok((response, connection, endpoint)) => {
+            let now = time::now();
+            exchange.first_byte = Some(trial.elapsed(now));
+            trial.head(now);
+            let (head, body) = response.into_parts();
+            let stream = Stream {
+                body,
+                connection,
+                endpoint,
+                slot,
+                status: head.status.as_u16(),
+                trailers: None,
+            };
+            Ok(judge_head(head, stream, trial, route, deadline, exchange, now))
+        }
+        Err(Failed(error, verdict)) => {
+            trial.fail(verdict, time::now());
+            Err(error)
+        }
+    }
+}
+
+/// What the response head alone decides; else the verdict falls with the body.
+fn judge_head(
+    mut head: http::response::Parts,
+    stream: Stream,
+    trial: Trial,
+    route: &Route,
+    deadline: &Deadline,
+    exchange: &Exchange,
+    now: Instant,
+) -> Answer {
+    let ended = stream.body.is_end_stream();
+    let grpc = grpc_status(&head.headers);
+    let verdict = match route.rules.status(stream.status) {
+        _ if exchange.grpc && (ended || grpc.is_some()) => {
+            Some(route.rules.grpc(stream.status, grpc, true))
+        }
+        Verdict::Success if ended => Some(Verdict::Success),
+        Verdict::Success => None,
+        _ if exchange.grpc && stream.status == 200 => None,
+        verdict => Some(verdict),
+    };
+    let trial = match verdict {
+        Some(verdict) => {
+            trial.judge(verdict, now);
+            None
+        }
+        None => Some(trial),
+    };
+    request::strip_hop_by_hop(&mut head.headers);
+    let flow = (!ended).then(|| Flow {
+        trial,
+        settle_at: now + route.settle_after,
+        idle: route.timeouts.stream_idle,
+        total_at: deadline.total_at,
+        upstream_waits: true,
+        broken: None,
+    });
+    Answer { head, stream, flow }
+}
+
+impl Answer {
+    /// Hands the answer over; its body carries everything that ends with it.
+    pub(super) fn into_response(
+        self,
+        mut exchange: Exchange,
+        now: Instant,
+    ) -> Response<ResponseBody> {
+        exchange.status = self.stream.status;
+        if let Some(flow) = self.flow {
+            exchange.caller().watch.begin(flow, now);
+        }
+        Response::from_parts(self.head, ResponseBody::upstream(self.stream, exchange, now))
+    }
+}
+
+/// The context of one attempt.
+struct Attempt<'a> {
+    caller: &'a Caller,
+    route: &'a Arc<Route>,
+    deadline: &'a Deadline,
+    trial: &'a mut Trial,
+}
+
+type Answered = (Response<Download>, Connection, InFlight);
+
+impl Attempt<'_> {
+    async fn run(
+        mut self,
+        mut request: Request<Upload>,
+        exchange: &mut Exchange,
+    ) -> Result<Answered, Failed> {
+        let endpoint = self.route.upstream.pick().ok_or(ProxyError::NoEndpoint)?;
+        exchange.endpoint = Some(endpoint.endpoint().address);
+        self.readdress(&mut request, &endpoint);
+
+        // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
+        let mut fresh = false;
+        loop {
+            let mut connection = self.connect(&endpoint, fresh, exchange).await?;
+            let reused = connection.reused();
+            let spare = (reused
+                && request.body().is_empty()
+                && request::is_idempotent(request.method()))
+            .then(|| copy(&request));
+            request = match self.send(&mut connection, request, exchange).await? {
+                Ok(response) => return Ok((checked(response)?, connection, endpoint)),
+                Err(SendError::Unsent(back)) if reused => *back,
+                Err(SendError::Reset { answered: false }) if let Some(spare) = spare => spare,
+                Err(SendError::Unsent(_) | SendError::Reset { .. }) => {
+                    return Err(ProxyError::UpstreamReset.into());
+                }
+                Err(SendError::Invalid) => return Err(ProxyError::BadResponse.into()),
+                Err(SendError::Upload) => return Err(ProxyError::ClientGone.into()),
+            };
+            self.route.upstream.metrics.resent();
+            fresh = true;
+        }
+    }
+
+    fn readdress(&self, request: &mut Request<Upload>, endpoint: &InFlight) {
+        let now = time::now();
+        request::address(request, self.route, endpoint.endpoint(), self.deadline, now);
+    }
+
+    /// Checks a connection out, waiting for one or opening one if need be.
+    async fn connect(
+        &mut self,
+        endpoint: &InFlight,
+        fresh: bool,
+        exchange: &mut Exchange,
+    ) -> Result<Connection, Failed> {
+        let pool = &self.route.upstream.pool;
+        let (worker, address) = (self.caller.proxy.worker, endpoint.endpoint().address);
+        let now = time::now();
+        let alarm = &self.caller.watch.alarm;
+        let looked = pool.checkout(worker, address, fresh, now);
+        let mut found = alarm.race(now, looked, |now| self.expiry(now, None)).await?;
+        if let Checkout::Wait(waiting) = found {
+            // The wait for a place is ours, not the upstream's: its clock stands still.
+            let clock = self.trial.clock();
+            clock.iter().for_each(|clock| clock.pause(now));
+            let own = now.checked_add(self.route.upstream.queue_timeout);
+            let own = own.map(|at| (at, ProxyError::PoolFull));
+            let granted = waiting.granted(pool);
+            let waited = alarm.race(now, granted, |now| self.expiry(now, own)).await;
+            clock.iter().for_each(|clock| clock.resume(time::now()));
+            found = waited.map_err(|error| Failed(error, Verdict::Ignored))?;
+        }
+        match found {
+            Checkout::Reused(connection) => Ok(connection),
+            Checkout::Dial(dialing) => self.dial(dialing, exchange).await,
+            Checkout::Wait(_) => Err(Failed(ProxyError::PoolFull, Verdict::Ignored)),
+        }
+    }
+
+    async fn dial(
+        &mut self,
+        dialing: Dialing,
+        exchange: &mut Exchange,
+    ) -> Result<Connection, Failed> {
+        let now = time::now();
+        let own = self.route.timeouts.connect.and_then(|connect| now.checked_add(connect));
+        let own = own.map(|at| (at, ProxyError::ConnectTimeout));
+        let alarm = &self.caller.watch.alarm;
+        let opened = alarm.race(now, dialing.open(), |now| self.expiry(now, own)).await?;
+        exchange.connected = Some(time::now().saturating_duration_since(now));
+        Ok(opened.map_err(|_| ProxyError::ConnectFailed)?)
+    }
+
+    async fn send(
+        &self,
+        connection: &mut Connection,
+        request: Request<Upload>,
+        exchange: &Exchange,
+    ) -> Result<Result<Response<Download>, SendError>, Failed> {
+        let now = time::now();
+        let upload = exchange.upload.as_ref();
+        let idle = self.route.timeouts.stream_idle;
+        let sent = connection.send(request);
+        let alarm = &self.caller.watch.alarm;
+        let expiry = |now| {
+            let next = self.expiry(now, None)?;
+            let Some((moved, by_caller)) = upload.and_then(UploadState::stalled) else {
+                return Ok(next);
+            };
+            match idle.and_then(|idle| moved.checked_add(idle)) {
+                Some(at) if at <= now && by_caller => Err(ProxyError::ClientIdle),
+                Some(at) if at <= now => Err(ProxyError::UpstreamIdle),
+                Some(at) => Ok(Some(next.map_or(at, |next| next.min(at)))),
+                None => Ok(next),
+            }
+        };
+        Ok(alarm.race(now, sent, expiry).await?)
+    }
+
+    /// Whether the time of this attempt is over at `now`: of the wait itself (`own`), of the
+    /// attempt, of the request; else when to ask again.
+    fn expiry(
+        &self,
+        now: Instant,
+        own: Option<(Instant, ProxyError)>,
+    ) -> Result<Option<Instant>, ProxyError> {
+        if let Some((at, error)) = own
+            && at <= now
+        {
+            return Err(error);
+        }
+        let first_byte = match self.route.timeouts.first_byte {
+            None => None,
+            Some(first_byte) => {
+                let elapsed = self.trial.elapsed(now);
+                if elapsed >= first_byte {
+                    return Err(ProxyError::AttemptTimeout);
+                }
+                // Too early where the clock is paused meanwhile: it is asked again then.
+                now.checked_add(first_byte - elapsed)
+            }
+        };
+        if let Some(limit) = self.deadline.past(now) {
+            return Err(out_of_time(limit, ProxyError::Deadline));
+        }
+        let own = own.map(|(at, _)| at);
+        Ok([own, first_byte, self.deadline.at].into_iter().flatten().min())
+    }
+}
+
+/// A second copy of a request without a body.
+fn copy(request: &Request<Upload>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    request.headers().clone_into(copy.headers_mut());
+    copy
+}
+
+/// Refuses an answer that we did not ask for or that cannot be framed.
+fn checked(response: Response<Download>) -> Result<Response<Download>, ProxyError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ProxyError::BadResponse);
+    }
+    let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let chunked = |coding: &http::HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
+        return Err(ProxyError::BadResponse);
+    }
+    Ok(response)
+}

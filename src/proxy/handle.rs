@@ -1,0 +1,118 @@
+//! One request from its head to its response: the order of the policies.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Request, Response};
+
+use super::attempt::{self, Answer};
+use super::body::ResponseBody;
+use super::error::ProxyError;
+use super::exchange::Exchange;
+use super::route::Route;
+use super::{Caller, reply, request};
+use crate::pool::Upload;
+use crate::resilience::breaker::Rejected;
+use crate::resilience::timeout::{Deadline, Due, Limit};
+use crate::time;
+use crate::upstream::bulkhead::{Entry, Slot};
+
+impl Caller {
+    /// Answers a request: with the upstream's answer or a local reply, never with an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future at any point gives back whatever the request held; it is logged and
+    /// counted as a caller that went away.
+    pub async fn handle(self: Rc<Self>, request: Request<Upload>) -> Response<ResponseBody> {
+        let now = time::now();
+        self.watch.busy();
+        let mut exchange = Exchange::begin(&self, &request, now);
+        match self.forward(request, &mut exchange).await {
+            Ok(answer) => answer.into_response(exchange, time::now()),
+            Err(error) => reply::local(error, exchange),
+        }
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Upload>,
+        exchange: &mut Exchange,
+    ) -> Result<Answer, ProxyError> {
+        let (mut head, upload) = request.into_parts();
+        let now = exchange.started;
+
+        request::check(&head)?;
+        let routes = self.listener.routes.load();
+        let route = routes.find(&head.method, &head.uri, &head.headers);
+        let route = Arc::clone(route.ok_or(ProxyError::NoRoute)?);
+        drop(routes);
+        exchange.route = Some(Arc::clone(&route));
+
+        let timeouts = &route.timeouts;
+        let client_time = request::client_time(&head, &route);
+        let deadline = Deadline::new(now, timeouts.request, timeouts.total, client_time);
+        if let Some(limit) = deadline.past(now) {
+            return Err(out_of_time(limit, ProxyError::Deadline));
+        }
+
+        route.breaker.peek(now).map_err(open)?;
+        let slot = self.slot(&route, &deadline, exchange).await?;
+
+        request::prepare(&mut head);
+        exchange.identify(&head.headers);
+        attempt::attempt(self, &route, head, upload, &deadline, slot, exchange).await
+    }
+
+    /// Enters the bulkhead, waiting in its queue if need be.
+    async fn slot(
+        &self,
+        route: &Arc<Route>,
+        deadline: &Deadline,
+        exchange: &mut Exchange,
+    ) -> Result<Slot, ProxyError> {
+        let upstream = &route.upstream;
+        let waiting = match upstream.bulkhead.enter() {
+            Entry::Slot(slot) => return Ok(slot),
+            Entry::Full => return Err(ProxyError::BulkheadFull),
+            Entry::Wait(waiting) => waiting,
+        };
+        let since = time::now();
+        let due = deadline.bound(since.checked_add(upstream.queue_timeout));
+        let waited = self
+            .watch
+            .alarm
+            .race(since, waiting, |now| not_over(due, now, ProxyError::QueueTimeout))
+            .await;
+        let queued = time::now().saturating_duration_since(since);
+        exchange.queued = Some(queued);
+        upstream.metrics.queued_for(queued);
+        waited
+    }
+}
+
+/// The breaker's rejection as a reply.
+pub(super) fn open(rejected: Rejected) -> ProxyError {
+    ProxyError::BreakerOpen { retry_after: rejected.retry_after }
+}
+
+/// The error of the limit that ran out; `own` is that of the wait itself.
+pub(super) fn out_of_time(limit: Limit, own: ProxyError) -> ProxyError {
+    match limit {
+        Limit::Own => own,
+        Limit::Deadline => ProxyError::Deadline,
+        Limit::ClientDeadline => ProxyError::ClientDeadline,
+    }
+}
+
+fn not_over(
+    due: Option<Due>,
+    now: Instant,
+    own: ProxyError,
+) -> Result<Option<Instant>, ProxyError> {
+    match due {
+        Some(due) if due.is_over(now) => Err(out_of_time(due.limit, own)),
+        due => Ok(due.map(|due| due.at)),
+    }
+}

@@ -1,0 +1,245 @@
+//! From configured names to endpoints: off the request path, again by TTL.
+//!
+//! Literals (and `localhost`) are endpoints at once and for good. Each name is resolved by its own
+//! rhythm; every address it has is an endpoint. A resolution that fails keeps what the last good
+//! one gave.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{Resolver, TokioResolver};
+use http::HeaderValue;
+
+use super::Upstream;
+use super::endpoint::Endpoint;
+use crate::config::model;
+use crate::telemetry::metrics::DnsFailure;
+use crate::time;
+
+/// Addresses of a name, and how long they hold.
+pub type Answer = Result<(Vec<IpAddr>, Duration), DnsFailure>;
+
+/// Looks names up.
+pub struct Lookup {
+    resolver: Option<TokioResolver>,
+    min_ttl: Duration,
+    max_ttl: Duration,
+}
+
+impl Lookup {
+    /// Prepares lookups by the system's resolv.conf or the given servers.
+    pub fn new(settings: &model::Dns) -> Self {
+        Self {
+            resolver: resolver(settings),
+            min_ttl: settings.min_ttl,
+            max_ttl: settings.max_ttl,
+        }
+    }
+
+    /// Resolves one name.
+    async fn name(&self, name: &str) -> Answer {
+        let Some(resolver) = &self.resolver else { return Err(DnsFailure::Error) };
+        let found = resolver.lookup_ip(name).await.map_err(|error| {
+            if error.is_no_records_found() { DnsFailure::Empty } else { DnsFailure::Error }
+        })?;
+        let addresses: Vec<IpAddr> = found.iter().collect();
+        if addresses.is_empty() {
+            return Err(DnsFailure::Empty);
+        }
+        Ok((addresses, found.valid_until().saturating_duration_since(time::now())))
+    }
+}
+
+fn resolver(settings: &model::Dns) -> Option<TokioResolver> {
+    let mut builder = if settings.servers.is_empty() {
+        match Resolver::builder_tokio() {
+            Ok(builder) => builder,
+            Err(error) => {
+                tracing::error!(%error, "no usable resolv.conf: names cannot be resolved");
+                return None;
+            }
+        }
+    } else {
+        let servers = settings.servers.iter().map(name_server).collect();
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        Resolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    options.timeout = settings.timeout;
+    options.attempts = 2;
+    // A host without a route for IPv6 must not fail every second request.
+    options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
+    // We keep the answers ourselves, by their TTL.
+    options.cache_size = 0;
+    builder.build().ok()
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    server.connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()]
+        .map(|mut connection| {
+            connection.port = address.port();
+            connection
+        })
+        .into();
+    server
+}
+
+/// What is known of one configured endpoint.
+struct Known {
+    config: model::Endpoint,
+    host: HeaderValue,
+    addresses: Vec<IpAddr>,
+    /// When to look again; `None`: never.
+    due: Option<Instant>,
+    failures: u32,
+}
+
+/// The endpoints of one upstream, kept current.
+pub struct Resolution {
+    upstream: Arc<Upstream>,
+    known: Vec<Known>,
+}
+
+impl Resolution {
+    /// Sets the endpoints that need no resolution.
+    pub fn begin(upstream: &Arc<Upstream>, endpoints: &[model::Endpoint]) -> Self {
+        let known = endpoints.iter().filter_map(|config| {
+            let literal = literal(&config.host);
+            Some(Known {
+                host: host_header(config)?,
+                addresses: literal.into_iter().collect(),
+                due: literal.is_none().then(time::now),
+                failures: 0,
+                config: config.clone(),
+            })
+        });
+        let resolution = Self { upstream: Arc::clone(upstream), known: known.collect() };
+        resolution.publish();
+        resolution
+    }
+
+    /// Whether there is any name to resolve.
+    pub fn has_names(&self) -> bool {
+        self.known.iter().any(|known| known.due.is_some())
+    }
+
+    /// Resolves what is due; returns when to come again.
+    pub async fn refresh(&mut self, lookup: &Lookup) -> Option<Instant> {
+        let mut changed = false;
+        for known in &mut self.known {
+            let now = time::now();
+            if known.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            let wait = match lookup.name(&known.config.host).await {
+                Ok((mut addresses, ttl)) => {
+                    addresses.sort_unstable();
+                    addresses.dedup();
+                    changed |= addresses != known.addresses;
+                    known.addresses = addresses;
+                    known.failures = 0;
+                    self.upstream.metrics.resolved();
+                    ttl.clamp(lookup.min_ttl, lookup.max_ttl)
+                }
+                Err(failure) => {
+                    self.upstream.metrics.resolution_failed(failure);
+                    tracing::warn!(
+                        upstream = &*self.upstream.name,
+                        host = known.config.host,
+                        reason = failure.as_str(),
+                        kept = known.addresses.len(),
+                        "name not resolved"
+                    );
+                    known.failures = known.failures.saturating_add(1);
+                    let wait = lookup.min_ttl.saturating_mul(1 << known.failures.min(5));
+                    wait.min(lookup.max_ttl)
+                }
+            };
+            known.due = Some(time::now() + wait);
+        }
+        if changed {
+            self.publish();
+            tracing::info!(
+                upstream = &*self.upstream.name,
+                endpoints = self.upstream.endpoints().len(),
+                "endpoints changed"
+            );
+        }
+        self.known.iter().filter_map(|known| known.due).min()
+    }
+
+    fn publish(&self) {
+        let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
+        for known in &self.known {
+            for address in &known.addresses {
+                let address = SocketAddr::new(*address, known.config.port);
+                if !endpoints.iter().any(|endpoint| endpoint.address == address) {
+                    endpoints.push(Endpoint::new(address, known.host.clone()));
+                }
+            }
+        }
+        self.upstream.set_endpoints(endpoints);
+    }
+}
+
+/// Keeps the endpoints of an upstream current; `tried` is called after the first round.
+pub fn keep_current(
+    mut resolution: Resolution,
+    lookup: Arc<Lookup>,
+    tried: impl FnOnce() + Send + 'static,
+) -> impl Future<Output = ()> {
+    async move {
+        let mut next = resolution.refresh(&lookup).await;
+        tried();
+        while let Some(at) = next {
+            time::sleep(at.saturating_duration_since(time::now())).await;
+            next = resolution.refresh(&lookup).await;
+        }
+    }
+}
+
+/// The address that needs no resolution.
+fn literal(host: &str) -> Option<IpAddr> {
+    if host.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    host.parse().ok()
+}
+
+/// `host[:port]`, without the port that http has by default.
+fn host_header(endpoint: &model::Endpoint) -> Option<HeaderValue> {
+    let model::Endpoint { host, port } = endpoint;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let text = if *port == 80 { host } else { format!("{host}:{port}") };
+    HeaderValue::try_from(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_need_no_resolution() {
+        assert_eq!(literal("127.0.0.7"), Some(IpAddr::from([127, 0, 0, 7])));
+        assert_eq!(literal("::1"), Some(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)));
+        assert_eq!(literal("LocalHost"), Some(IpAddr::from([127, 0, 0, 1])));
+        assert_eq!(literal("payments.internal"), None);
+    }
+
+    #[test]
+    fn the_host_field_names_the_endpoint_as_configured() {
+        let of = |host: &str, port| {
+            host_header(&model::Endpoint { host: host.into(), port }).unwrap()
+        };
+        assert_eq!(of("search.internal", 8080), "search.internal:8080");
+        assert_eq!(of("search.internal", 80), "search.internal");
+        assert_eq!(of("::1", 9000), "[::1]:9000");
+    }
+}
