@@ -301,4 +301,6 @@ pub struct View {
     pub override_remaining: Option<Duration>,
     /// Transitions since the start.
     pub transitions: u64,
+    /// The transition that led here; `None` before the first.
+    pub last: Option<Transition>,
 }

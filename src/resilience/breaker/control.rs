@@ -117,6 +117,7 @@ impl Machine {
                 _ => None,
             },
             transitions: self.transitions,
+            last: self.last.clone(),
         }
     }
 }

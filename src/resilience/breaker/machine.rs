@@ -42,6 +42,7 @@ pub struct Machine {
     recorded: u64,
     pub(super) opens: u32,
     pub(super) transitions: u64,
+    pub(super) last: Option<Transition>,
     pub(super) phase: Phase,
     window: Sliding,
     pub(super) running: Running,
@@ -105,6 +106,7 @@ impl Machine {
             recorded: 0,
             opens: 0,
             transitions: 0,
+            last: None,
             phase: Phase::Closed,
             window: Sliding::new(settings.window, 0),
             running: Running::new(),
@@ -408,13 +410,15 @@ impl Machine {
         open_wait: Option<Duration>,
     ) {
         let counts = self.counts(now);
-        self.events.push(Event::Transition(Transition {
+        let transition = Transition {
             from: self.phase.state(),
             to: phase.state(),
             cause,
             counts,
             open_wait,
-        }));
+        };
+        self.last = Some(transition.clone());
+        self.events.push(Event::Transition(transition));
         self.phase = phase;
         self.transitions += 1;
         self.forget();

@@ -42,6 +42,7 @@ fn breaker_view(route: Option<&str>, state: State) -> BreakerView {
             probes_left: 0,
             override_remaining: None,
             transitions: 5,
+            last: None,
         },
     }
 }
