@@ -1,3 +1,5 @@
 //! Tasks, worker threads, drain.
 
+pub mod exec;
+pub mod signals;
 pub mod tasks;
