@@ -1,8 +1,0 @@
-//! Arguments and subcommands.
-
-use std::process::ExitCode;
-
-/// Runs the command line.
-pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
-}
