@@ -16,6 +16,7 @@ mod validate;
 mod value;
 
 use std::path::Path;
+use std::time::Duration;
 
 pub use diagnostic::Diagnostics;
 pub use model::Config;
@@ -76,6 +77,14 @@ pub fn inspect(path: &Path) -> Inspection {
         ),
         Err(error) => unreadable(format!("cannot read the file: {error}"), None),
     }
+}
+
+/// Reads a duration as the configuration writes it (`250ms`), for arguments of the command line.
+///
+/// # Errors
+/// Says what is wrong and what to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    value::duration(text).map_err(|invalid| format!("{}: {}", invalid.message, invalid.help))
 }
 
 /// Reads `text` as if it were the file `name`; `env` looks environment variables up.
