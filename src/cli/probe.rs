@@ -61,8 +61,15 @@ async fn address(target: &Target) -> Result<SocketAddr, String> {
     let Some(file) = &target.file else {
         return Ok(DEFAULT);
     };
-    let config = config::load(file).map_err(|problems| problems.to_string())?;
-    listens_at(&config)
+    match config::load(file) {
+        Ok(config) => listens_at(&config),
+        Err(_) => {
+            let file = file.display();
+            Err(format!(
+                "`{file}` is not valid: `outrigger check {file}` says why"
+            ))
+        }
+    }
 }
 
 /// Where a proxy that runs `config` on this host is asked.
