@@ -15,6 +15,7 @@ use super::{Caller, reply, request};
 use crate::pool::Upload;
 use crate::resilience::breaker::Rejected;
 use crate::resilience::timeout::{Deadline, Due, Limit};
+use crate::telemetry::metrics::Refusal;
 use crate::time;
 use crate::upstream::bulkhead::{Entry, Slot};
 
@@ -75,7 +76,10 @@ impl Caller {
         let upstream = &route.upstream;
         let waiting = match upstream.bulkhead.enter() {
             Entry::Slot(slot) => return Ok(slot),
-            Entry::Full => return Err(ProxyError::BulkheadFull),
+            Entry::Full => {
+                upstream.metrics.bulkhead_rejected(Refusal::Full);
+                return Err(ProxyError::BulkheadFull);
+            }
             Entry::Wait(waiting) => waiting,
         };
         let since = time::now();
@@ -88,6 +92,9 @@ impl Caller {
         let queued = time::now().saturating_duration_since(since);
         exchange.queued = Some(queued);
         upstream.metrics.queued_for(queued);
+        if matches!(waited, Err(ProxyError::QueueTimeout)) {
+            upstream.metrics.bulkhead_rejected(Refusal::Timeout);
+        }
         waited
     }
 }

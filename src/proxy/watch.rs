@@ -68,7 +68,7 @@ impl Watch {
         self.phase.get()
     }
 
-    /// Bytes were read from or written to the caller.
+    /// Bytes came from the caller.
     pub fn moved(&self) {
         match self.phase.get() {
             Phase::Idle(_) => {
@@ -77,11 +77,14 @@ impl Watch {
                 self.alarm.want(now + self.header_timeout);
             }
             Phase::Head(_) => {}
-            Phase::Busy => {
-                if self.flow.borrow().is_some() {
-                    self.progress.set(crate::time::now());
-                }
-            }
+            Phase::Busy => self.wrote(),
+        }
+    }
+
+    /// Bytes went to the caller.
+    pub fn wrote(&self) {
+        if self.flow.borrow().is_some() {
+            self.progress.set(crate::time::now());
         }
     }
 

@@ -48,8 +48,10 @@ pub struct Upstream {
     pub queue_timeout: Duration,
     /// Its connections.
     pub pool: Arc<Pool>,
-    /// Its breakers: the shared one first, then those of routes with overrides.
-    pub breakers: Vec<(Option<Arc<str>>, Arc<Breaker>)>,
+    /// Its breaker.
+    pub breaker: Arc<Breaker>,
+    /// Those of routes with overrides, by `listener/route`.
+    pub own_breakers: Vec<(Arc<str>, Arc<Breaker>)>,
     /// Its counters.
     pub metrics: UpstreamMetrics,
     limits: (usize, usize),
@@ -62,14 +64,15 @@ pub struct Parts<'a> {
     pub config: &'a model::Upstream,
     pub host: HostHeader,
     pub pool: Arc<Pool>,
-    pub breakers: Vec<(Option<Arc<str>>, Arc<Breaker>)>,
+    pub breaker: Arc<Breaker>,
+    pub own_breakers: Vec<(Arc<str>, Arc<Breaker>)>,
     pub metrics: UpstreamMetrics,
 }
 
 impl Upstream {
     /// Puts an upstream together; it has no endpoints yet.
     pub fn new(parts: Parts<'_>) -> Arc<Self> {
-        let Parts { config, host, pool, breakers, metrics } = parts;
+        let Parts { config, host, pool, breaker, own_breakers, metrics } = parts;
         let settings = &config.bulkhead;
         let bulkhead = Bulkhead::new(settings.mode, settings.max_requests, settings.max_queued);
         Arc::new(Self {
@@ -78,7 +81,8 @@ impl Upstream {
             bulkhead: Arc::new(bulkhead),
             queue_timeout: settings.queue_timeout,
             pool,
-            breakers,
+            breaker,
+            own_breakers,
             metrics,
             limits: (settings.max_requests, settings.max_queued),
             endpoints: ArcSwap::default(),
@@ -112,14 +116,20 @@ impl Upstream {
         self.pool.retain(|address| present.iter().any(|e| e.address == address));
     }
 
+    /// All its breakers: the shared one, then those of routes.
+    pub fn breakers(&self) -> impl Iterator<Item = (Option<Arc<str>>, &Arc<Breaker>)> {
+        let own = self.own_breakers.iter().map(|(route, own)| (Some(Arc::clone(route)), own));
+        std::iter::once((None, &self.breaker)).chain(own)
+    }
+
     /// What it looks like now.
     pub fn view(&self, now: Instant) -> UpstreamView {
         let (in_flight, queued) = self.bulkhead.view();
         let (connections_active, connections_idle) = self.pool.counts();
         let endpoint =
             |e: &Arc<Endpoint>| EndpointView { address: e.address, in_flight: e.in_flight() };
-        let breaker = |(route, breaker): &(Option<Arc<str>>, Arc<Breaker>)| BreakerView {
-            route: route.clone(),
+        let breaker = |(route, breaker): (Option<Arc<str>>, &Arc<Breaker>)| BreakerView {
+            route,
             view: breaker.view(now),
         };
         UpstreamView {
@@ -133,7 +143,7 @@ impl Upstream {
             connections_idle,
             max_connections: self.pool.limits().max_connections,
             endpoints: self.endpoints.load().iter().map(endpoint).collect(),
-            breakers: self.breakers.iter().map(breaker).collect(),
+            breakers: self.breakers().map(breaker).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
 };
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Resolver, TokioResolver};
 use http::HeaderValue;
@@ -45,12 +46,14 @@ impl Lookup {
     /// Resolves one name.
     async fn name(&self, name: &str) -> Answer {
         let Some(resolver) = &self.resolver else { return Err(DnsFailure::Error) };
-        let found = resolver.lookup_ip(name).await.map_err(|error| {
-            if error.is_no_records_found() { DnsFailure::Empty } else { DnsFailure::Error }
+        let found = resolver.lookup_ip(name).await.map_err(|error| match error {
+            _ if error.is_no_records_found() => DnsFailure::NotFound,
+            NetError::Timeout => DnsFailure::Timeout,
+            _ => DnsFailure::Error,
         })?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
-            return Err(DnsFailure::Empty);
+            return Err(DnsFailure::NotFound);
         }
         Ok((addresses, found.valid_until().saturating_duration_since(time::now())))
     }

@@ -1,0 +1,168 @@
+//! From a valid configuration to what runs. Everything that can fail has failed before this.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+
+use crate::config::model::{self, Config};
+use crate::pool::{Dial, DialTcp, Limits, Pool};
+use crate::proxy::route::{Matcher, Route, RouteTable};
+use crate::proxy::{Fallback, Listener};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::breaker::Breaker;
+use crate::upstream::{HostHeader, Parts, Upstream};
+use crate::{rng, time};
+
+/// The data plane of one configuration.
+pub struct Built {
+    /// In the order of the file.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// In the order of the file.
+    pub listeners: Vec<Arc<Listener>>,
+}
+
+/// The breakers of one route with overrides, before the upstream owns them.
+struct OwnBreaker {
+    listener: usize,
+    route: usize,
+    /// `listener/route`.
+    name: Arc<str>,
+    breaker: Arc<Breaker>,
+}
+
+/// Builds upstreams (without endpoints) and listeners (not bound).
+pub fn build(config: &Config, workers: usize, metrics: &Metrics) -> Built {
+    let dial: Arc<dyn Dial> = Arc::new(DialTcp);
+    build_with(config, workers, metrics, &dial)
+}
+
+/// As [`build`], with sockets from `dial`.
+pub fn build_with(
+    config: &Config,
+    workers: usize,
+    metrics: &Metrics,
+    dial: &Arc<dyn Dial>,
+) -> Built {
+    let mut own = Vec::new();
+    let upstreams: Vec<_> = config
+        .upstreams
+        .iter()
+        .enumerate()
+        .map(|(index, upstream)| {
+            let found = own_breakers(config, index, metrics);
+            let built = build_upstream(upstream, &found, workers, metrics, dial);
+            own.extend(found);
+            built
+        })
+        .collect();
+    let listeners = config
+        .listeners
+        .iter()
+        .enumerate()
+        .map(|(index, listener)| {
+            let routes = listener.routes.iter().enumerate().filter_map(|(position, route)| {
+                let upstream = upstreams.get(route.upstream)?;
+                let mut own = own.iter();
+                let own = own.find(|own| own.listener == index && own.route == position);
+                let own = own.map(|own| Arc::clone(&own.breaker));
+                let settings = config.upstreams.get(route.upstream)?;
+                Some(build_route(listener, route, upstream, settings, own, metrics))
+            });
+            Arc::new(Listener {
+                name: Arc::clone(&listener.name),
+                downstream: listener.downstream.clone(),
+                routes: ArcSwap::from_pointee(RouteTable::new(routes.collect())),
+                metrics: metrics.listener(&listener.name),
+            })
+        })
+        .collect();
+    Built { upstreams, listeners }
+}
+
+fn own_breakers(config: &Config, upstream: usize, metrics: &Metrics) -> Vec<OwnBreaker> {
+    let mut found = Vec::new();
+    for (index, listener) in config.listeners.iter().enumerate() {
+        for (position, route) in listener.routes.iter().enumerate() {
+            let Some(settings) = route.breaker.as_ref().filter(|_| route.upstream == upstream)
+            else {
+                continue;
+            };
+            let Some(upstream) = config.upstreams.get(upstream) else { continue };
+            let name = route_label(listener, route);
+            found.push(OwnBreaker {
+                listener: index,
+                route: position,
+                breaker: build_breaker(settings, &upstream.name, Some(&name), metrics),
+                name: name.into(),
+            });
+        }
+    }
+    found
+}
+
+/// A route as breakers name it.
+fn route_label(listener: &model::Listener, route: &model::Route) -> String {
+    format!("{}/{}", listener.name, route.name)
+}
+
+fn build_breaker(
+    settings: &model::Breaker,
+    upstream: &str,
+    route: Option<&str>,
+    metrics: &Metrics,
+) -> Arc<Breaker> {
+    let observer = Box::new(metrics.breaker(upstream, route));
+    Breaker::new(settings.settings.clone(), settings.mode, rng::u64(), observer, time::now())
+}
+
+fn build_upstream(
+    config: &model::Upstream,
+    own: &[OwnBreaker],
+    workers: usize,
+    metrics: &Metrics,
+    dial: &Arc<dyn Dial>,
+) -> Arc<Upstream> {
+    let handles = metrics.upstream(&config.name);
+    let limits = Limits {
+        max_connections: config.bulkhead.max_connections,
+        max_idle: config.bulkhead.max_idle,
+        idle_timeout: config.bulkhead.idle_timeout,
+        max_age: config.bulkhead.max_age,
+    };
+    let pool = Pool::new(limits, workers, Arc::clone(dial), Box::new(handles.clone()));
+    let shared = build_breaker(&config.breaker, &config.name, None, metrics);
+    let own = own.iter().map(|own| (Arc::clone(&own.name), Arc::clone(&own.breaker))).collect();
+    let host = match &config.host {
+        model::HostHeader::Endpoint => HostHeader::Endpoint,
+        model::HostHeader::Preserve => HostHeader::Preserve,
+        model::HostHeader::Literal(host) => HeaderValue::try_from(host)
+            .map_or(HostHeader::Endpoint, HostHeader::Literal),
+    };
+    Upstream::new(Parts { config, host, pool, breaker: shared, own_breakers: own, metrics: handles })
+}
+
+fn build_route(
+    listener: &model::Listener,
+    route: &model::Route,
+    upstream: &Arc<Upstream>,
+    settings: &model::Upstream,
+    own: Option<Arc<Breaker>>,
+    metrics: &Metrics,
+) -> (Matcher, Arc<Route>) {
+    let breaker = route.breaker.as_ref().unwrap_or(&settings.breaker);
+    let deadline_header = route.timeouts.deadline_header.as_deref();
+    let built = Route {
+        name: Arc::clone(&route.name),
+        upstream: Arc::clone(upstream),
+        breaker: own.unwrap_or_else(|| Arc::clone(&upstream.breaker)),
+        timeouts: route.timeouts.clone(),
+        deadline_header: deadline_header.and_then(|name| name.parse().ok()),
+        rules: breaker.rules.clone(),
+        settle_after: breaker.settle_after,
+        slow: breaker.settings.slow_call,
+        fallback: route.fallback.as_ref().and_then(Fallback::new),
+        metrics: metrics.route(&listener.name, &route.name, &settings.name),
+    };
+    (Matcher::new(route), Arc::new(built))
+}

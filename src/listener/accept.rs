@@ -1,0 +1,127 @@
+//! Accepting connections and handing them out.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::proxy::Listener;
+use crate::telemetry::metrics::OpenConnection;
+use crate::time;
+
+/// A socket on its way to a worker.
+pub struct Accepted {
+    /// The socket, non-blocking.
+    pub socket: TcpStream,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
+    /// Counts it as open on its worker and listener.
+    pub open: Open,
+}
+
+/// Counts one open connection until it is dropped.
+#[must_use = "the connection counts as closed once this is dropped"]
+pub struct Open {
+    load: Arc<AtomicUsize>,
+    listener: Arc<AtomicUsize>,
+    _metric: OpenConnection,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Relaxed);
+        self.listener.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The way into one worker.
+#[derive(Clone)]
+pub struct Door {
+    /// Where sockets are handed in.
+    pub sender: UnboundedSender<Accepted>,
+    /// Its open connections.
+    pub load: Arc<AtomicUsize>,
+}
+
+/// After an accept that failed for want of descriptors or memory: long enough not to spin, short
+/// enough not to be noticed.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Accepts for ever, handing each socket to the worker with the fewest open connections.
+///
+/// # Errors
+///
+/// Fails only where the socket cannot be registered with the reactor.
+pub async fn accept(
+    socket: TcpListener,
+    listener: Arc<Listener>,
+    doors: Vec<Door>,
+) -> io::Result<()> {
+    let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let accepted = socket.async_io(Interest::READABLE, TcpListener::accept).await;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_of_the_connection(&error) => continue,
+            Err(error) => {
+                tracing::warn!(listener = &*listener.name, %error, "accept failed");
+                time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        if open.load(Relaxed) >= listener.downstream.max_connections {
+            listener.metrics.connection_rejected();
+            continue;
+        }
+        if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
+            continue;
+        }
+        let Some(door) = doors.iter().min_by_key(|door| door.load.load(Relaxed)) else {
+            return Ok(());
+        };
+        door.load.fetch_add(1, Relaxed);
+        open.fetch_add(1, Relaxed);
+        let open = Open {
+            load: Arc::clone(&door.load),
+            listener: Arc::clone(&open),
+            _metric: listener.metrics.connection_opened(),
+        };
+        let accepted = Accepted { socket: stream, listener: Arc::clone(&listener), open };
+        if door.sender.send(accepted).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Errors of a connection that ended before it was accepted.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Binds a listening socket; port 0 takes a free one.
+///
+/// # Errors
+///
+/// What the system says: in use, not permitted, no such address.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart must not wait for the connections of its predecessor to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,57 @@
+//! One connection of a caller, from accept to close.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::wire::Wire;
+use crate::pool::Upload;
+use crate::proxy::watch::{Phase, Watch};
+use crate::proxy::{Caller, Listener, Proxy};
+use crate::time;
+
+/// Serves a caller until one side closes or a timer ends it.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection and cancels the request in flight.
+pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, socket: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let settings = &listener.downstream;
+    let watch =
+        Rc::new(Watch::new(settings.header_timeout, settings.idle_timeout, time::now()));
+    let wire = Wire { socket, watch: Rc::clone(&watch) };
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(settings.max_header_bytes)
+        .max_headers(settings.max_headers)
+        .half_close(settings.half_close)
+        // The watch bounds the head and the pause before it, with one timer.
+        .header_read_timeout(None);
+    let metrics = listener.metrics.clone();
+    let caller = Rc::new(Caller { proxy, listener, watch: Rc::clone(&watch) });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let caller = Rc::clone(&caller);
+        async move { Ok::<_, Infallible>(caller.handle(request.map(Upload::new)).await) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(wire), service);
+    match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "connection of a caller ended"),
+        None => {
+            if matches!(watch.phase(), Phase::Head(_)) {
+                metrics.header_timed_out();
+            }
+            tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
+        }
+    }
+}
