@@ -1,1 +1,82 @@
-//! admin/mod
+//! What operators and orchestrators see and do over HTTP, on two small servers.
+//!
+//! The metrics listener may face the network and only reads: `/metrics`, `/livez`, `/readyz`. The
+//! admin listener is bound to loopback and adds the status page and the breaker operations. Both
+//! run on the control thread; nothing here is on the path of a request, and nothing here knows
+//! more of the data plane than the [`Admin`] trait tells.
+
+mod operation;
+mod routes;
+mod server;
+mod status;
+
+use std::sync::Arc;
+
+pub use self::server::serve;
+use crate::resilience::breaker::{Operation, Refused};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
+use crate::upstream::view::UpstreamView;
+
+/// What the servers ask of the process.
+pub trait Admin: Send + Sync {
+    /// What every upstream looks like now.
+    fn views(&self) -> Vec<UpstreamView>;
+
+    /// Whether traffic is welcome; else one word why not, such as `starting` or `draining`.
+    fn ready(&self) -> Result<(), &'static str>;
+
+    /// Does `operation` to the breaker of an upstream, or of its route named `listener/route`.
+    /// [`operate`] is how.
+    fn operate(
+        &self,
+        upstream: &str,
+        route: Option<&str>,
+        operation: Operation,
+    ) -> Result<(), OperateError>;
+}
+
+/// Why a breaker operation was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperateError {
+    /// No upstream has this name.
+    NoUpstream,
+    /// The upstream has no breaker for this route.
+    NoRoute,
+    /// The breaker refused.
+    Refused(Refused),
+}
+
+/// Finds the breaker among `upstreams` and does `operation` to it.
+pub fn operate<'a>(
+    upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
+    upstream: &str,
+    route: Option<&str>,
+    operation: Operation,
+) -> Result<(), OperateError> {
+    let found = upstreams.into_iter().find(|candidate| &*candidate.name == upstream);
+    let upstream = found.ok_or(OperateError::NoUpstream)?;
+    let found = upstream.breakers.iter().find(|(owner, _)| owner.as_deref() == route);
+    let (_, breaker) = found.ok_or(OperateError::NoRoute)?;
+    breaker.operate(operation, crate::time::now()).map_err(OperateError::Refused)
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Surface {
+    /// Metrics and health, read-only.
+    Metrics,
+    /// Those, the status page and the operations.
+    Admin,
+}
+
+/// What the servers show.
+pub struct Site {
+    /// The process.
+    pub admin: Arc<dyn Admin>,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+#[cfg(test)]
+mod tests;

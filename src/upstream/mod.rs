@@ -128,8 +128,9 @@ impl Upstream {
         let (connections_active, connections_idle) = self.pool.counts();
         let endpoint =
             |e: &Arc<Endpoint>| EndpointView { address: e.address, in_flight: e.in_flight() };
-        let breaker = |(route, breaker): (Option<Arc<str>>, &Arc<Breaker>)| BreakerView {
-            route,
+        let breaker = |(route, breaker): &(Option<Arc<str>>, Arc<Breaker>)| BreakerView {
+            route: route.clone(),
+            mode: breaker.mode(),
             view: breaker.view(now),
         };
         UpstreamView {

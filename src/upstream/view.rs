@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::bulkhead::WouldHave;
+use crate::config::model::Mode;
 use crate::resilience::breaker;
 
 /// One upstream.
@@ -47,6 +48,8 @@ pub struct EndpointView {
 pub struct BreakerView {
     /// Name of the route that has it to itself, as `listener/route`.
     pub route: Option<Arc<str>>,
+    /// Whether it acts.
+    pub mode: Mode,
     /// Its state.
     pub view: breaker::View,
 }

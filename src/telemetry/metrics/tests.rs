@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::config::model::Mode;
 use crate::pool::Observer as _;
 use crate::resilience::breaker::{Counts, Transition, View};
 use crate::upstream::breaker::Observer as _;
@@ -27,6 +28,7 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
 fn breaker_view(route: Option<&str>, state: State) -> BreakerView {
     BreakerView {
         route: route.map(Into::into),
+        mode: Mode::Enforce,
         view: View {
             state,
             counts: Counts {

@@ -1,0 +1,146 @@
+//! Breaker operations as they are written in a request:
+//! `POST /upstreams/NAME/breaker/ACTION?for=30s&reason=TEXT&route=LISTENER/ROUTE`.
+
+use std::time::{Duration, Instant};
+
+use crate::resilience::breaker::Operation;
+
+/// How long an override lasts that names no time.
+pub(super) const DEFAULT_FOR: Duration = Duration::from_secs(300);
+
+/// The longest override: nobody remembers yesterday's.
+pub(super) const MAX_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Longer reasons are cut: they are for one log line.
+const MAX_REASON: usize = 200;
+
+/// The path of an operation, taken apart but not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Target<'a> {
+    upstream: &'a str,
+    action: &'a str,
+}
+
+/// Takes the path of an operation apart; `None` where it is not one.
+pub(super) fn target(path: &str) -> Option<Target<'_>> {
+    let (upstream, rest) = path.strip_prefix("/upstreams/")?.split_once('/')?;
+    let action = rest.strip_prefix("breaker/")?;
+    (!upstream.is_empty() && !action.contains('/')).then_some(Target { upstream, action })
+}
+
+/// A request to change a breaker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Command {
+    /// Name of the upstream.
+    pub(super) upstream: String,
+    /// Name of the route, if not the upstream's own breaker is meant.
+    pub(super) route: Option<String>,
+    /// The word for the operation.
+    pub(super) action: &'static str,
+    /// The operation.
+    pub(super) operation: Operation,
+    /// How long it lasts; `None` where it is not an override.
+    pub(super) lasts: Option<Duration>,
+    /// Why, in the operator's words.
+    pub(super) reason: Option<String>,
+}
+
+impl Command {
+    /// Reads a command, or says what is wrong with it.
+    pub(super) fn parse(target: Target<'_>, query: &str, now: Instant) -> Result<Self, String> {
+        let upstream = decode(target.upstream)?;
+        let (mut lasts, mut route, mut reason) = (None, None, None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decode(value)?;
+            match key {
+                "for" => lasts = Some(duration(&value)?),
+                "route" => route = Some(value),
+                "reason" => reason = Some(loggable(&value)),
+                _ => {
+                    return Err(format!(
+                        "unknown parameter `{key}`: use for, reason or route"
+                    ));
+                }
+            }
+        }
+        let overridden = lasts.unwrap_or(DEFAULT_FOR);
+        let until = now + overridden;
+        let (action, operation) = match target.action {
+            "open" => ("open", Operation::ForcedOpen { until }),
+            "close" => ("close", Operation::Disabled { until }),
+            "observe" => ("observe", Operation::MetricsOnly { until }),
+            "auto" => ("auto", Operation::Reset),
+            "trip" => ("trip", Operation::Trip),
+            "probe" => ("probe", Operation::Probe),
+            other => {
+                return Err(format!(
+                    "unknown operation `{other}`: use open, close, observe, auto, trip or probe"
+                ));
+            }
+        };
+        let is_override = matches!(action, "open" | "close" | "observe");
+        if lasts.is_some() && !is_override {
+            return Err(format!("`{action}` is done at once and takes no `for`"));
+        }
+        let lasts = is_override.then_some(overridden);
+        Ok(Self {
+            upstream,
+            route,
+            action,
+            operation,
+            lasts,
+            reason,
+        })
+    }
+}
+
+/// Reads `30s`: a whole number and ms, s, m or h, above zero and at most [`MAX_FOR`].
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let number: u64 = number.parse().unwrap_or(0);
+    match Duration::from_millis(number.saturating_mul(millis)) {
+        Duration::ZERO => Err(format!(
+            "`for={text}`: write a number and a unit, such as `30s`"
+        )),
+        lasts if lasts > MAX_FOR => Err(format!("`for={text}`: at most 24h")),
+        lasts => Ok(lasts),
+    }
+}
+
+/// Undoes the encoding of a form: `+` is a space, `%XX` a byte.
+fn decode(text: &str) -> Result<String, String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                let byte = digit()
+                    .zip(digit())
+                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+                byte.ok_or_else(|| format!("`{text}` is not percent-encoded as it should be"))?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).map_err(|_| format!("`{text}` is not UTF-8"))
+}
+
+/// Keeps a reason to one line of moderate length, also in a text log.
+fn loggable(reason: &str) -> String {
+    let spaced = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+    spaced.take(MAX_REASON).collect()
+}
+
+#[cfg(test)]
+mod tests;

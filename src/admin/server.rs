@@ -1,0 +1,87 @@
+//! The accept loop and the limits of a connection.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::routes::respond;
+use super::{Site, Surface};
+use crate::lifecycle::tasks;
+use crate::telemetry::limited::Limited;
+
+/// Connections served at once per listener; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 64;
+
+/// From accept to the end of the request head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// From accept to the end of the response: a reader that stalls keeps its place no longer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// After a failed accept, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+static ACCEPT_FAILED: Limited = Limited::every(Duration::from_secs(10));
+
+/// Serves `surface` on a bound listener until dropped; connections already accepted go on.
+///
+/// One request a connection: scrapes and probes are seconds apart, and so every connection has an
+/// end that its peer cannot put off. Fails only where the listener cannot be registered with the
+/// runtime.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    surface: Surface,
+    site: Arc<Site>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            // The semaphore is never closed.
+            return Ok(());
+        };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let site = Arc::clone(&site);
+                tasks::spawn("admin connection", async move {
+                    connection(stream, peer, surface, site).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                if let Some(suppressed) = ACCEPT_FAILED.admit(crate::time::now()) {
+                    warn!(%error, suppressed, "admin accept failed");
+                }
+                crate::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, surface: Surface, site: Arc<Site>) {
+    let service = service_fn(|request| {
+        let response = respond(surface, &site, peer, &request);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, %peer, "admin connection failed"),
+        Err(_) => debug!(error = "timed out", %peer, "admin connection failed"),
+    }
+}

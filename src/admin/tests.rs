@@ -1,0 +1,440 @@
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::config::model::Mode;
+use crate::lifecycle::tasks;
+use crate::resilience::breaker::{Counts, State, View};
+use crate::upstream::bulkhead::WouldHave;
+use crate::upstream::view::{BreakerView, EndpointView};
+
+type Operated = (String, Option<String>, Operation);
+
+/// A process with one upstream, whose operations are kept.
+struct Process {
+    ready: Result<(), &'static str>,
+    answer: Result<(), OperateError>,
+    operated: Mutex<Vec<Operated>>,
+}
+
+impl Admin for Process {
+    fn views(&self) -> Vec<UpstreamView> {
+        vec![view()]
+    }
+
+    fn ready(&self) -> Result<(), &'static str> {
+        self.ready
+    }
+
+    fn operate(
+        &self,
+        upstream: &str,
+        route: Option<&str>,
+        operation: Operation,
+    ) -> Result<(), OperateError> {
+        let route = route.map(str::to_owned);
+        self.operated
+            .lock()
+            .unwrap()
+            .push((upstream.to_owned(), route, operation));
+        self.answer
+    }
+}
+
+fn view() -> UpstreamView {
+    UpstreamView {
+        name: "search".into(),
+        in_flight: 3,
+        max_requests: 64,
+        queued: 1,
+        max_queued: 32,
+        would_have: WouldHave {
+            queued: 7,
+            refused: 4,
+        },
+        connections_active: 3,
+        connections_idle: 5,
+        max_connections: 64,
+        endpoints: vec![EndpointView {
+            address: "[::1]:8080".parse().unwrap(),
+            in_flight: 2,
+        }],
+        breakers: vec![BreakerView {
+            route: None,
+            mode: Mode::Enforce,
+            view: View {
+                state: State::Open,
+                counts: Counts {
+                    calls: 40,
+                    failed: 10,
+                    slow: 30,
+                    overdue: 3,
+                },
+                failure_rate: Some(0.25),
+                slow_rate: None,
+                opens: 2,
+                open_remaining: Duration::from_millis(3250),
+                probes_left: 0,
+                override_remaining: None,
+                transitions: 5,
+            },
+        }],
+    }
+}
+
+/// A server on a port of its own, and the process behind it.
+struct Server {
+    address: SocketAddr,
+    process: Arc<Process>,
+}
+
+impl Server {
+    fn start(
+        surface: Surface,
+        ready: Result<(), &'static str>,
+        answer: Result<(), OperateError>,
+    ) -> Self {
+        let process = Arc::new(Process {
+            ready,
+            answer,
+            operated: Mutex::default(),
+        });
+        let site = Arc::new(Site {
+            admin: Arc::clone(&process) as Arc<dyn Admin>,
+            metrics: Metrics::new(2).unwrap(),
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tasks::spawn("server under test", async move {
+            serve(listener, surface, site).await.unwrap();
+        });
+        Self { address, process }
+    }
+
+    fn metrics() -> Self {
+        Self::start(Surface::Metrics, Ok(()), Ok(()))
+    }
+
+    fn admin() -> Self {
+        Self::start(Surface::Admin, Ok(()), Ok(()))
+    }
+
+    /// Sends a head as it is, and reads the answer to its end.
+    async fn raw(&self, head: &str) -> Answer {
+        let mut stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer {
+            status,
+            head: head.to_ascii_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    async fn ask(&self, method: &str, target: &str) -> Answer {
+        self.ask_as(method, target, "Host: localhost:9901\r\n")
+            .await
+    }
+
+    async fn ask_as(&self, method: &str, target: &str, fields: &str) -> Answer {
+        self.raw(&format!("{method} {target} HTTP/1.1\r\n{fields}\r\n"))
+            .await
+    }
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+#[tokio::test]
+async fn both_listeners_tell_health_and_metrics() {
+    for server in [Server::metrics(), Server::admin()] {
+        let alive = server.ask("GET", "/livez").await;
+        assert_eq!((alive.status, alive.body.as_str()), (200, "ok\n"));
+        let ready = server.ask("GET", "/readyz?verbose").await;
+        assert_eq!((ready.status, ready.body.as_str()), (200, "ready\n"));
+        let metrics = server.ask("GET", "/metrics").await;
+        assert_eq!(metrics.status, 200);
+        assert!(
+            metrics
+                .head
+                .contains("content-type: text/plain; version=0.0.4"),
+            "{metrics:?}"
+        );
+        assert!(
+            metrics.body.contains("\noutrigger_ready 1\n"),
+            "{metrics:?}"
+        );
+        let state = "outrigger_breaker_state{route=\"\",state=\"open\",upstream=\"search\"} 1\n";
+        assert!(metrics.body.contains(state), "{metrics:?}");
+    }
+}
+
+#[tokio::test]
+async fn not_ready_says_why_and_is_alive() {
+    for reason in ["starting", "draining"] {
+        let server = Server::start(Surface::Metrics, Err(reason), Ok(()));
+        let ready = server.ask("GET", "/readyz").await;
+        assert_eq!((ready.status, ready.body), (503, format!("{reason}\n")));
+        assert_eq!(server.ask("GET", "/livez").await.status, 200);
+        let metrics = server.ask("GET", "/metrics").await;
+        assert!(metrics.body.contains("\noutrigger_ready 0\n"));
+    }
+}
+
+#[tokio::test]
+async fn head_has_no_body_and_other_methods_are_refused() {
+    let server = Server::metrics();
+    let head = server.ask("HEAD", "/metrics").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let refused = server.ask(method, "/metrics").await;
+        assert_eq!(refused.status, 405, "{method}");
+        assert!(refused.head.contains("allow: get, head"), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_listener_serves_nothing_of_the_admin_listener() {
+    let server = Server::metrics();
+    for (method, target) in [
+        ("GET", "/"),
+        ("GET", "/status"),
+        ("POST", "/upstreams/search/breaker/open"),
+        ("GET", "/nothing"),
+    ] {
+        assert_eq!(
+            server.ask(method, target).await.status,
+            404,
+            "{method} {target}"
+        );
+    }
+    assert!(server.process.operated.lock().unwrap().is_empty());
+    // It may face the network under any name.
+    let foreign = server
+        .ask_as("GET", "/metrics", "Host: pod-7.example:9902\r\n")
+        .await;
+    assert_eq!(foreign.status, 200);
+}
+
+#[tokio::test]
+async fn the_page_is_whole_in_itself() {
+    let server = Server::admin();
+    let page = server.ask("GET", "/").await;
+    assert_eq!(page.status, 200);
+    assert!(
+        page.head.contains("content-type: text/html"),
+        "{}",
+        page.head
+    );
+    assert!(
+        page.head
+            .contains("content-security-policy: default-src 'none'"),
+        "{}",
+        page.head
+    );
+    assert!(page.body.contains("fetch(\"/status\""), "polls");
+    // No asset and no address but a namespace, which is never fetched.
+    let elsewhere = page.body.replace("http://www.w3.org/2000/svg", "");
+    for foreign in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!elsewhere.contains(foreign), "{foreign}");
+    }
+    assert!(!page.body.contains("innerHTML"), "names are shown as text");
+}
+
+#[tokio::test]
+async fn the_status_is_that_of_the_views() {
+    let server = Server::admin();
+    let answer = server.ask("GET", "/status").await;
+    let mut status: Value = serde_json::from_str(&answer.body).unwrap();
+    assert!(status["time"].take().is_string());
+    let expected = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "time": null,
+        "ready": true,
+        "reason": null,
+        "upstreams": [{
+            "name": "search",
+            "in_flight": 3,
+            "max_requests": 64,
+            "queued": 1,
+            "max_queued": 32,
+            "would_have_queued": 7,
+            "would_have_refused": 4,
+            "connections_active": 3,
+            "connections_idle": 5,
+            "max_connections": 64,
+            "endpoints": [{ "address": "[::1]:8080", "in_flight": 2 }],
+            "breakers": [{
+                "route": null,
+                "mode": "enforce",
+                "state": "open",
+                "calls": 40,
+                "failed": 10,
+                "slow": 30,
+                "overdue": 3,
+                "failure_rate": 0.25,
+                "slow_rate": null,
+                "consecutive_opens": 2,
+                "open_remaining_ms": 3250,
+                "probes_left": 0,
+                "override_remaining_ms": null,
+                "transitions": 5,
+            }],
+        }],
+    });
+    assert_eq!(status, expected);
+}
+
+#[tokio::test]
+async fn the_page_reads_no_field_that_the_status_lacks() {
+    let server = Server::admin();
+    let answer = server.ask("GET", "/status").await;
+    let status: Value = serde_json::from_str(&answer.body).unwrap();
+    let upstream = &status["upstreams"][0];
+    for (name, value) in [
+        ("status", &status),
+        ("upstream", upstream),
+        ("endpoint", &upstream["endpoints"][0]),
+        ("breaker", &upstream["breakers"][0]),
+        ("own", &upstream["breakers"][0]),
+    ] {
+        for found in include_str!("status.html")
+            .split(&format!("{name}."))
+            .skip(1)
+        {
+            let end = found
+                .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .unwrap();
+            let field = &found[..end];
+            assert!(value.get(field).is_some(), "{name}.{field}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn operations_reach_the_process() {
+    let server = Server::admin();
+    let target = "/upstreams/search/breaker/trip?reason=drill&route=edge/v2";
+    let done = server.ask("POST", target).await;
+    assert_eq!((done.status, done.body.as_str()), (200, "done\n"));
+    let done = server.ask("POST", "/upstreams/search/breaker/auto").await;
+    assert_eq!(done.status, 200);
+    let operated = server.process.operated.lock().unwrap().clone();
+    assert_eq!(
+        operated,
+        [
+            (
+                "search".to_owned(),
+                Some("edge/v2".to_owned()),
+                Operation::Trip
+            ),
+            ("search".to_owned(), None, Operation::Reset),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_done_is_explained() {
+    let trip = "/upstreams/search/breaker/trip";
+    let refused = Refused::State(State::ForcedOpen);
+    for (answer, status, problem) in [
+        (
+            OperateError::NoUpstream,
+            404,
+            "no upstream is named `search`",
+        ),
+        (
+            OperateError::NoRoute,
+            404,
+            "`search` has no breaker of a route",
+        ),
+        (
+            OperateError::Refused(refused),
+            409,
+            "`trip` makes no sense while the breaker is forced_open",
+        ),
+        (
+            OperateError::Refused(Refused::Off),
+            409,
+            "the breaker is off",
+        ),
+    ] {
+        let server = Server::start(Surface::Admin, Ok(()), Err(answer));
+        let refused = server.ask("POST", trip).await;
+        assert_eq!(refused.status, status, "{answer:?}");
+        assert!(refused.body.contains(problem), "{refused:?}");
+    }
+    let server = Server::admin();
+    let bad = server
+        .ask("POST", "/upstreams/search/breaker/open?for=2d")
+        .await;
+    assert_eq!(bad.status, 400);
+    assert!(bad.body.contains("write a number and a unit"), "{bad:?}");
+    let wrong = server.ask("GET", trip).await;
+    assert_eq!(wrong.status, 405);
+    assert!(wrong.head.contains("allow: post"), "{wrong:?}");
+    assert!(server.process.operated.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn foreign_hosts_and_origins_are_refused() {
+    let server = Server::admin();
+    for fields in [
+        "Host: localhost\r\n",
+        "Host: LOCALHOST:9901\r\n",
+        "Host: 127.0.0.1:9901\r\n",
+        "Host: 127.1.2.3\r\n",
+        "Host: [::1]:9901\r\n",
+        "Host: [::1]\r\n",
+        "Host: localhost:9901\r\nOrigin: http://localhost:9901\r\n",
+    ] {
+        let answer = server
+            .ask_as("POST", "/upstreams/search/breaker/auto", fields)
+            .await;
+        assert_eq!(answer.status, 200, "{fields}");
+    }
+    let allowed = server.process.operated.lock().unwrap().len();
+    for fields in [
+        "",
+        "Host:\r\n",
+        "Host: evil.example\r\n",
+        "Host: localhost.evil.example\r\n",
+        "Host: 127.0.0.1.evil.example:9901\r\n",
+        "Host: 192.0.2.7:9901\r\n",
+        "Host: localhost\r\nHost: evil.example\r\n",
+        "Host: localhost:9901\r\nOrigin: http://evil.example\r\n",
+        "Host: localhost:9901\r\nOrigin: http://localhost:3000\r\n",
+        "Host: localhost:9901\r\nOrigin: https://localhost:9901\r\n",
+        "Host: localhost:9901\r\nOrigin: null\r\n",
+        "Host: localhost:9901\r\nOrigin: http://localhost:9901\r\nOrigin: http://evil.example\r\n",
+    ] {
+        for (method, target) in [
+            ("POST", "/upstreams/search/breaker/auto"),
+            ("GET", "/status"),
+        ] {
+            let answer = server.ask_as(method, target, fields).await;
+            assert_eq!(answer.status, 403, "{method} with {fields}");
+        }
+    }
+    assert_eq!(server.process.operated.lock().unwrap().len(), allowed);
+}
+
+#[tokio::test]
+async fn a_connection_serves_one_request() {
+    let server = Server::metrics();
+    let head = "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = server.raw(&head.repeat(2)).await;
+    assert!(answer.head.contains("connection: close"), "{answer:?}");
+    assert_eq!(answer.body, "ok\n", "and no second answer");
+}
