@@ -54,11 +54,17 @@ pub fn operate<'a>(
     route: Option<&str>,
     operation: Operation,
 ) -> Result<(), OperateError> {
-    let found = upstreams.into_iter().find(|candidate| &*candidate.name == upstream);
+    let found = upstreams
+        .into_iter()
+        .find(|candidate| &*candidate.name == upstream);
     let upstream = found.ok_or(OperateError::NoUpstream)?;
-    let found = upstream.breakers.iter().find(|(owner, _)| owner.as_deref() == route);
+    let found = upstream
+        .breakers()
+        .find(|(owner, _)| owner.as_deref() == route);
     let (_, breaker) = found.ok_or(OperateError::NoRoute)?;
-    breaker.operate(operation, crate::time::now()).map_err(OperateError::Refused)
+    breaker
+        .operate(operation, crate::time::now())
+        .map_err(OperateError::Refused)
 }
 
 /// What a listener serves.

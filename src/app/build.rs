@@ -61,14 +61,20 @@ pub fn build_with(
         .iter()
         .enumerate()
         .map(|(index, listener)| {
-            let routes = listener.routes.iter().enumerate().filter_map(|(position, route)| {
-                let upstream = upstreams.get(route.upstream)?;
-                let mut own = own.iter();
-                let own = own.find(|own| own.listener == index && own.route == position);
-                let own = own.map(|own| Arc::clone(&own.breaker));
-                let settings = config.upstreams.get(route.upstream)?;
-                Some(build_route(listener, route, upstream, settings, own, metrics))
-            });
+            let routes = listener
+                .routes
+                .iter()
+                .enumerate()
+                .filter_map(|(position, route)| {
+                    let upstream = upstreams.get(route.upstream)?;
+                    let mut own = own.iter();
+                    let own = own.find(|own| own.listener == index && own.route == position);
+                    let own = own.map(|own| Arc::clone(&own.breaker));
+                    let settings = config.upstreams.get(route.upstream)?;
+                    Some(build_route(
+                        listener, route, upstream, settings, own, metrics,
+                    ))
+                });
             Arc::new(Listener {
                 name: Arc::clone(&listener.name),
                 downstream: listener.downstream.clone(),
@@ -77,18 +83,26 @@ pub fn build_with(
             })
         })
         .collect();
-    Built { upstreams, listeners }
+    Built {
+        upstreams,
+        listeners,
+    }
 }
 
 fn own_breakers(config: &Config, upstream: usize, metrics: &Metrics) -> Vec<OwnBreaker> {
     let mut found = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         for (position, route) in listener.routes.iter().enumerate() {
-            let Some(settings) = route.breaker.as_ref().filter(|_| route.upstream == upstream)
+            let Some(settings) = route
+                .breaker
+                .as_ref()
+                .filter(|_| route.upstream == upstream)
             else {
                 continue;
             };
-            let Some(upstream) = config.upstreams.get(upstream) else { continue };
+            let Some(upstream) = config.upstreams.get(upstream) else {
+                continue;
+            };
             let name = route_label(listener, route);
             found.push(OwnBreaker {
                 listener: index,
@@ -113,7 +127,13 @@ fn build_breaker(
     metrics: &Metrics,
 ) -> Arc<Breaker> {
     let observer = Box::new(metrics.breaker(upstream, route));
-    Breaker::new(settings.settings.clone(), settings.mode, rng::u64(), observer, time::now())
+    Breaker::new(
+        settings.settings.clone(),
+        settings.mode,
+        rng::u64(),
+        observer,
+        time::now(),
+    )
 }
 
 fn build_upstream(
@@ -132,14 +152,25 @@ fn build_upstream(
     };
     let pool = Pool::new(limits, workers, Arc::clone(dial), Box::new(handles.clone()));
     let shared = build_breaker(&config.breaker, &config.name, None, metrics);
-    let own = own.iter().map(|own| (Arc::clone(&own.name), Arc::clone(&own.breaker))).collect();
+    let own = own
+        .iter()
+        .map(|own| (Arc::clone(&own.name), Arc::clone(&own.breaker)))
+        .collect();
     let host = match &config.host {
         model::HostHeader::Endpoint => HostHeader::Endpoint,
         model::HostHeader::Preserve => HostHeader::Preserve,
-        model::HostHeader::Literal(host) => HeaderValue::try_from(host)
-            .map_or(HostHeader::Endpoint, HostHeader::Literal),
+        model::HostHeader::Literal(host) => {
+            HeaderValue::try_from(host).map_or(HostHeader::Endpoint, HostHeader::Literal)
+        }
     };
-    Upstream::new(Parts { config, host, pool, breaker: shared, own_breakers: own, metrics: handles })
+    Upstream::new(Parts {
+        config,
+        host,
+        pool,
+        breaker: shared,
+        own_breakers: own,
+        metrics: handles,
+    })
 }
 
 fn build_route(

@@ -102,7 +102,10 @@ impl Handle {
 impl Admin for Process {
     fn views(&self) -> Vec<UpstreamView> {
         let now = time::now();
-        self.upstreams.iter().map(|upstream| upstream.view(now)).collect()
+        self.upstreams
+            .iter()
+            .map(|upstream| upstream.view(now))
+            .collect()
     }
 
     fn ready(&self) -> Result<(), &'static str> {
@@ -132,7 +135,7 @@ struct Control {
     listeners: Vec<(Arc<crate::proxy::Listener>, TcpListener)>,
     servers: Vec<(TcpListener, Surface)>,
     resolutions: Vec<Resolution>,
-    lookup: Lookup,
+    lookup: Arc<Lookup>,
     metrics: Metrics,
     access_log: Arc<AccessLog>,
     workers: Vec<Worker>,
@@ -147,7 +150,10 @@ impl App {
     ///
     /// Says what could not be bound or started; nothing runs then.
     pub fn start(config: &Config) -> Result<Self, StartError> {
-        let count = config.runtime.workers.map_or_else(cores::workers, usize::from);
+        let count = config
+            .runtime
+            .workers
+            .map_or_else(cores::workers, usize::from);
         let metrics = Metrics::new(count).map_err(|error| StartError {
             message: error.to_string(),
             exit_code: OS_ERROR,
@@ -155,11 +161,16 @@ impl App {
         let built = build(config, count, &metrics);
 
         let mut listeners = Vec::new();
-        let mut addresses =
-            Addresses { listeners: Vec::new(), metrics: None, admin: None };
+        let mut addresses = Addresses {
+            listeners: Vec::new(),
+            metrics: None,
+            admin: None,
+        };
         for (settings, listener) in config.listeners.iter().zip(built.listeners) {
             let (socket, address) = bind(&settings.name, settings.address)?;
-            addresses.listeners.push((Arc::clone(&settings.name), address));
+            addresses
+                .listeners
+                .push((Arc::clone(&settings.name), address));
             listeners.push((listener, socket));
         }
         let mut servers = Vec::new();
@@ -180,7 +191,10 @@ impl App {
             .zip(&config.upstreams)
             .map(|(upstream, settings)| Resolution::begin(upstream, &settings.endpoints))
             .collect();
-        let unresolved = resolutions.iter().filter(|resolution| resolution.has_names()).count();
+        let unresolved = resolutions
+            .iter()
+            .filter(|resolution| resolution.has_names())
+            .count();
         let (drain, draining) = watch::channel(false);
         let process = Arc::new(Process {
             upstreams: built.upstreams,
@@ -204,7 +218,7 @@ impl App {
             listeners,
             servers,
             resolutions,
-            lookup: Lookup::new(&config.dns),
+            lookup: Arc::new(Lookup::new(&config.dns)),
             metrics,
             access_log,
             workers,
@@ -219,7 +233,11 @@ impl App {
         if unresolved == 0 {
             tracing::info!("ready");
         }
-        Ok(Self { control, addresses, handle: Handle(process) })
+        Ok(Self {
+            control,
+            addresses,
+            handle: Handle(process),
+        })
     }
 
     /// Where it listens.
@@ -234,7 +252,9 @@ impl App {
 
     /// Blocks until it has drained or a thread has panicked.
     pub fn wait(self) -> Ended {
-        self.control.join().unwrap_or_else(|_| Ended::WorkerPanic("control".into()))
+        self.control
+            .join()
+            .unwrap_or_else(|_| Ended::WorkerPanic("control".into()))
     }
 }
 
@@ -266,7 +286,10 @@ fn log_addresses(addresses: &Addresses) {
 }
 
 impl Control {
-    #[expect(clippy::expect_used, reason = "without a reactor nothing can run: it says so")]
+    #[expect(
+        clippy::expect_used,
+        reason = "without a reactor nothing can run: it says so"
+    )]
     fn run(self) -> Ended {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -276,7 +299,11 @@ impl Control {
     }
 
     async fn serve(mut self) -> Ended {
-        let doors: Vec<Door> = self.workers.iter().map(|worker| worker.door.clone()).collect();
+        let doors: Vec<Door> = self
+            .workers
+            .iter()
+            .map(|worker| worker.door.clone())
+            .collect();
         for (listener, socket) in std::mem::take(&mut self.listeners) {
             let doors = doors.clone();
             tasks::spawn("acceptor", async move {
@@ -293,7 +320,9 @@ impl Control {
             loop {
                 time::sleep(REAP).await;
                 let now = time::now();
-                upstreams.iter().for_each(|upstream| upstream.pool.reap(now));
+                upstreams
+                    .iter()
+                    .for_each(|upstream| upstream.pool.reap(now));
             }
         });
 
@@ -336,7 +365,6 @@ impl Control {
     }
 
     fn spawn_resolutions(&mut self) {
-        let lookup = Arc::new(std::mem::take(&mut self.lookup));
         for resolution in std::mem::take(&mut self.resolutions) {
             if !resolution.has_names() {
                 continue;
@@ -347,8 +375,11 @@ impl Control {
                     tracing::info!("ready");
                 }
             };
-            let lookup = Arc::clone(&lookup);
-            tasks::spawn("resolution", resolve::keep_current(resolution, lookup, tried));
+            let lookup = Arc::clone(&self.lookup);
+            tasks::spawn(
+                "resolution",
+                resolve::keep_current(resolution, lookup, tried),
+            );
         }
     }
 }

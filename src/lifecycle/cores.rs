@@ -7,10 +7,12 @@ use std::path::Path;
 ///
 /// `std::thread::available_parallelism` rounds the quota down, which idles half a core of 1.5.
 pub fn workers() -> usize {
-    let cores = rustix::thread::sched_getaffinity(None).ok().map(|set| set.count() as usize);
-    let cores = cores.filter(|cores| *cores > 0).unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
-    });
+    let cores = rustix::thread::sched_getaffinity(None)
+        .ok()
+        .map(|set| set.count() as usize);
+    let cores = cores
+        .filter(|cores| *cores > 0)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get));
     let quota = quota(Path::new("/sys/fs/cgroup"), &cgroup());
     quota.map_or(cores, |quota| quota.clamp(1, cores))
 }
@@ -26,7 +28,9 @@ fn cgroup() -> String {
 /// ancestor, the least counts), else the two files of version 1.
 fn quota(root: &Path, cgroup: &str) -> Option<usize> {
     let own = root.join(cgroup);
-    let chain = own.ancestors().take_while(|folder| folder.starts_with(root));
+    let chain = own
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root));
     let version_2 = chain
         .filter_map(|folder| std::fs::read_to_string(folder.join("cpu.max")).ok())
         .filter_map(|text| {
@@ -36,7 +40,10 @@ fn quota(root: &Path, cgroup: &str) -> Option<usize> {
         .min();
     version_2.or_else(|| {
         let read = |name: &str| std::fs::read_to_string(root.join("cpu").join(name)).ok();
-        rounded_up(read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim())
+        rounded_up(
+            read("cpu.cfs_quota_us")?.trim(),
+            read("cpu.cfs_period_us")?.trim(),
+        )
     })
 }
 

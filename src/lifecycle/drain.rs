@@ -31,16 +31,18 @@ pub async fn drained(settings: &model::Runtime, workers: &[(Door, Arc<Activity>)
     }
 }
 
-fn is_quiet(
-    settings: &model::Runtime,
-    workers: &[(Door, Arc<Activity>)],
-    now: Instant,
-) -> bool {
-    let connections: usize = workers.iter().map(|(door, _)| door.load.load(Relaxed)).sum();
+fn is_quiet(settings: &model::Runtime, workers: &[(Door, Arc<Activity>)], now: Instant) -> bool {
+    let connections: usize = workers
+        .iter()
+        .map(|(door, _)| door.load.load(Relaxed))
+        .sum();
     if connections == 0 {
         return true;
     }
-    let in_flight: usize = workers.iter().map(|(_, activity)| activity.in_flight()).sum();
+    let in_flight: usize = workers
+        .iter()
+        .map(|(_, activity)| activity.in_flight())
+        .sum();
     let last = workers.iter().map(|(_, activity)| activity.last()).max();
     in_flight == 0
         && last.is_none_or(|last| now.saturating_duration_since(last) >= settings.drain_quiet)

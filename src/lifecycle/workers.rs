@@ -37,7 +37,10 @@ impl Worker {
         panicked: UnboundedSender<String>,
     ) -> io::Result<Self> {
         let (sender, receiver) = unbounded_channel();
-        let door = Door { sender, load: Arc::new(AtomicUsize::new(0)) };
+        let door = Door {
+            sender,
+            load: Arc::new(AtomicUsize::new(0)),
+        };
         let activity = Arc::new(Activity::new(time::now()));
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -45,12 +48,22 @@ impl Worker {
         drop(runtime?); // Fails here rather than in the thread.
         let shared = Arc::clone(&activity);
         let name = format!("worker-{index}");
-        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
-            let _alarm = PanicAlarm { name, panicked };
-            let proxy = Proxy { worker: index, access_log, activity: shared };
-            run(receiver, proxy);
-        })?;
-        Ok(Self { door, activity, thread })
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                let _alarm = PanicAlarm { name, panicked };
+                let proxy = Proxy {
+                    worker: index,
+                    access_log,
+                    activity: shared,
+                };
+                run(receiver, proxy);
+            })?;
+        Ok(Self {
+            door,
+            activity,
+            thread,
+        })
     }
 
     /// Waits for its end.
@@ -75,7 +88,10 @@ impl Drop for PanicAlarm {
     }
 }
 
-#[expect(clippy::expect_used, reason = "a worker without a reactor cannot go on: it says so")]
+#[expect(
+    clippy::expect_used,
+    reason = "a worker without a reactor cannot go on: it says so"
+)]
 fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -83,8 +99,15 @@ fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
         .expect("a reactor could be built a moment ago");
     runtime.block_on(async move {
         let proxy = Rc::new(proxy);
-        while let Some(Accepted { socket, listener, open }) = accepted.recv().await {
-            let Ok(socket) = TcpStream::from_std(socket) else { continue };
+        while let Some(Accepted {
+            socket,
+            listener,
+            open,
+        }) = accepted.recv().await
+        {
+            let Ok(socket) = TcpStream::from_std(socket) else {
+                continue;
+            };
             let proxy = Rc::clone(&proxy);
             tasks::spawn_local("connection", async move {
                 listener::serve(proxy, listener, socket).await;

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::proxy::Listener;
@@ -62,12 +60,16 @@ pub async fn accept(
     listener: Arc<Listener>,
     doors: Vec<Door>,
 ) -> io::Result<()> {
-    let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
+    let socket = tokio::net::TcpListener::from_std(socket)?;
     let open = Arc::new(AtomicUsize::new(0));
     loop {
-        let accepted = socket.async_io(Interest::READABLE, TcpListener::accept).await;
+        // Taken from this thread's reactor again at once: the worker has its own.
+        let accepted = socket
+            .accept()
+            .await
+            .and_then(|(stream, _)| stream.into_std());
         let stream = match accepted {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) if is_of_the_connection(&error) => continue,
             Err(error) => {
                 tracing::warn!(listener = &*listener.name, %error, "accept failed");
@@ -79,7 +81,7 @@ pub async fn accept(
             listener.metrics.connection_rejected();
             continue;
         }
-        if stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).is_err() {
+        if stream.set_nodelay(true).is_err() {
             continue;
         }
         let Some(door) = doors.iter().min_by_key(|door| door.load.load(Relaxed)) else {
@@ -92,7 +94,11 @@ pub async fn accept(
             listener: Arc::clone(&open),
             _metric: listener.metrics.connection_opened(),
         };
-        let accepted = Accepted { socket: stream, listener: Arc::clone(&listener), open };
+        let accepted = Accepted {
+            socket: stream,
+            listener: Arc::clone(&listener),
+            open,
+        };
         if door.sender.send(accepted).is_err() {
             return Ok(());
         }

@@ -27,9 +27,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let settings = &listener.downstream;
-    let watch =
-        Rc::new(Watch::new(settings.header_timeout, settings.idle_timeout, time::now()));
-    let wire = Wire { socket, watch: Rc::clone(&watch) };
+    let watch = Rc::new(Watch::new(
+        settings.header_timeout,
+        settings.idle_timeout,
+        time::now(),
+    ));
+    let wire = Wire {
+        socket,
+        watch: Rc::clone(&watch),
+    };
     let mut builder = http1::Builder::new();
     builder
         .max_buf_size(settings.max_header_bytes)
@@ -38,7 +44,11 @@ where
         // The watch bounds the head and the pause before it, with one timer.
         .header_read_timeout(None);
     let metrics = listener.metrics.clone();
-    let caller = Rc::new(Caller { proxy, listener, watch: Rc::clone(&watch) });
+    let caller = Rc::new(Caller {
+        proxy,
+        listener,
+        watch: Rc::clone(&watch),
+    });
     let service = service_fn(move |request: Request<Incoming>| {
         let caller = Rc::clone(&caller);
         async move { Ok::<_, Infallible>(caller.handle(request.map(Upload::new)).await) }

@@ -62,8 +62,16 @@ pub(super) async fn attempt(
         upload.observe(Box::new(state.clone()));
         exchange.upload = Some(state);
     }
-    let attempt = Attempt { caller, route, deadline, trial: &mut trial };
-    match attempt.run(Request::from_parts(head, upload), exchange).await {
+    let attempt = Attempt {
+        caller,
+        route,
+        deadline,
+        trial: &mut trial,
+    };
+    match attempt
+        .run(Request::from_parts(head, upload), exchange)
+        .await
+    {
         Ok((response, connection, endpoint)) => {
             let now = time::now();
             exchange.first_byte = Some(trial.elapsed(now));
@@ -77,7 +85,9 @@ pub(super) async fn attempt(
                 status: head.status.as_u16(),
                 trailers: None,
             };
-            Ok(judge_head(head, stream, trial, route, deadline, exchange, now))
+            Ok(judge_head(
+                head, stream, trial, route, deadline, exchange, now,
+            ))
         }
         Err(Failed(error, verdict)) => {
             trial.fail(verdict, time::now());
@@ -137,7 +147,10 @@ impl Answer {
         if let Some(flow) = self.flow {
             exchange.caller().watch.begin(flow, now);
         }
-        Response::from_parts(self.head, ResponseBody::upstream(self.stream, exchange, now))
+        Response::from_parts(
+            self.head,
+            ResponseBody::upstream(self.stream, exchange, now),
+        )
     }
 }
 
@@ -166,12 +179,15 @@ impl Attempt<'_> {
         loop {
             let mut connection = self.connect(&endpoint, fresh, exchange).await?;
             let reused = connection.reused();
-            let spare = (reused
-                && request.body().is_empty()
-                && request::is_idempotent(request.method()))
-            .then(|| copy(&request));
+            let spare =
+                (reused && request.body().is_empty() && request::is_idempotent(request.method()))
+                    .then(|| copy(&request));
             request = match self.send(&mut connection, request, exchange).await? {
                 Ok(response) => return Ok((checked(response)?, connection, endpoint)),
+                // Whatever the connection says of it, the caller was first.
+                Err(_) if exchange.upload.as_ref().is_some_and(UploadState::broken) => {
+                    return Err(ProxyError::ClientGone.into());
+                }
                 Err(SendError::Unsent(back)) if reused => *back,
                 Err(SendError::Reset { answered: false }) if let Some(spare) = spare => spare,
                 Err(SendError::Unsent(_) | SendError::Reset { .. }) => {
@@ -202,7 +218,9 @@ impl Attempt<'_> {
         let now = time::now();
         let alarm = &self.caller.watch.alarm;
         let looked = pool.checkout(worker, address, fresh, now);
-        let mut found = alarm.race(now, looked, |now| self.expiry(now, None)).await?;
+        let mut found = alarm
+            .race(now, looked, |now| self.expiry(now, None))
+            .await?;
         if let Checkout::Wait(waiting) = found {
             // The wait for a place is ours, not the upstream's: its clock stands still.
             let clock = self.trial.clock();
@@ -222,15 +240,21 @@ impl Attempt<'_> {
     }
 
     async fn dial(
-        &mut self,
+        &self,
         dialing: Dialing,
         exchange: &mut Exchange,
     ) -> Result<Connection, Failed> {
         let now = time::now();
-        let own = self.route.timeouts.connect.and_then(|connect| now.checked_add(connect));
+        let own = self
+            .route
+            .timeouts
+            .connect
+            .and_then(|connect| now.checked_add(connect));
         let own = own.map(|at| (at, ProxyError::ConnectTimeout));
         let alarm = &self.caller.watch.alarm;
-        let opened = alarm.race(now, dialing.open(), |now| self.expiry(now, own)).await?;
+        let opened = alarm
+            .race(now, dialing.open(), |now| self.expiry(now, own))
+            .await?;
         exchange.connected = Some(time::now().saturating_duration_since(now));
         Ok(opened.map_err(|_| ProxyError::ConnectFailed)?)
     }
@@ -288,7 +312,10 @@ impl Attempt<'_> {
             return Err(out_of_time(limit, ProxyError::Deadline));
         }
         let own = own.map(|(at, _)| at);
-        Ok([own, first_byte, self.deadline.at].into_iter().flatten().min())
+        Ok([own, first_byte, self.deadline.at]
+            .into_iter()
+            .flatten()
+            .min())
     }
 }
 

@@ -59,14 +59,22 @@ impl ResponseBody {
     /// A body of ours.
     pub(super) fn local(body: Bytes, exchange: Exchange) -> Self {
         let watch = Rc::clone(&exchange.caller().watch);
-        Self { kind: Kind::Local(body), exchange, watch }
+        Self {
+            kind: Kind::Local(body),
+            exchange,
+            watch,
+        }
     }
 
     /// A body of the upstream; ends at once where there is none.
     pub(super) fn upstream(stream: Stream, exchange: Exchange, now: Instant) -> Self {
         let watch = Rc::clone(&exchange.caller().watch);
         let ended = stream.body.is_end_stream();
-        let mut body = Self { kind: Kind::Upstream(Box::new(stream)), exchange, watch };
+        let mut body = Self {
+            kind: Kind::Upstream(Box::new(stream)),
+            exchange,
+            watch,
+        };
         if ended {
             body.finish(now);
         }
@@ -83,8 +91,17 @@ impl ResponseBody {
             trial.judge(verdict, now);
         }
         // An answer that came before the upload's end leaves the connection in the middle of it.
-        let uploaded = self.exchange.upload.as_ref().is_none_or(UploadState::finished);
-        let Stream { connection, endpoint, slot, .. } = *stream;
+        let uploaded = self
+            .exchange
+            .upload
+            .as_ref()
+            .is_none_or(UploadState::finished);
+        let Stream {
+            connection,
+            endpoint,
+            slot,
+            ..
+        } = *stream;
         if uploaded {
             connection.checkin(now);
         }

@@ -25,7 +25,6 @@ pub(super) struct Exchange {
     pub(super) started: Instant,
     pub(super) route: Option<Arc<Route>>,
     pub(super) grpc: bool,
-    pub(super) head_only: bool,
     method: Method,
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
@@ -51,9 +50,10 @@ impl Exchange {
             started: now,
             route: None,
             grpc: request::is_grpc(request.headers()),
-            head_only: request.method() == Method::HEAD,
             method: request.method().clone(),
-            path: logged.then(|| request.uri().path_and_query().cloned()).flatten(),
+            path: logged
+                .then(|| request.uri().path_and_query().cloned())
+                .flatten(),
             request_id: None,
             upload: None,
             endpoint: None,
@@ -133,7 +133,11 @@ impl Exchange {
             reason: self.reason,
             endpoint: self.endpoint,
             attempts: self.attempts,
-            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-"),
+            request_id: self
+                .request_id
+                .as_ref()
+                .and_then(|id| id.to_str().ok())
+                .unwrap_or("-"),
             queue: self.queued,
             connect: self.connected,
             first_byte: self.first_byte,

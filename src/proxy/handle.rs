@@ -87,7 +87,9 @@ impl Caller {
         let waited = self
             .watch
             .alarm
-            .race(since, waiting, |now| not_over(due, now, ProxyError::QueueTimeout))
+            .race(since, waiting, |now| {
+                not_over(due, now, ProxyError::QueueTimeout)
+            })
             .await;
         let queued = time::now().saturating_duration_since(since);
         exchange.queued = Some(queued);
@@ -101,7 +103,9 @@ impl Caller {
 
 /// The breaker's rejection as a reply.
 pub(super) fn open(rejected: Rejected) -> ProxyError {
-    ProxyError::BreakerOpen { retry_after: rejected.retry_after }
+    ProxyError::BreakerOpen {
+        retry_after: rejected.retry_after,
+    }
 }
 
 /// The error of the limit that ran out; `own` is that of the wait itself.

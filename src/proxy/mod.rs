@@ -74,7 +74,11 @@ pub struct Activity {
 impl Activity {
     /// Nothing in flight, nothing since `now`.
     pub fn new(now: Instant) -> Self {
-        Self { start: now, in_flight: AtomicUsize::new(0), last: AtomicU64::new(0) }
+        Self {
+            start: now,
+            in_flight: AtomicUsize::new(0),
+            last: AtomicU64::new(0),
+        }
     }
 
     fn begin(&self) {
@@ -83,7 +87,8 @@ impl Activity {
 
     fn end(&self, now: Instant) {
         let millis = now.saturating_duration_since(self.start).as_millis();
-        self.last.store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
+        self.last
+            .store(u64::try_from(millis).unwrap_or(u64::MAX), Relaxed);
         self.in_flight.fetch_sub(1, Relaxed);
     }
 

@@ -36,12 +36,17 @@ impl Fallback {
 /// Builds the reply to a request that `error` ended.
 pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<ResponseBody> {
     let row = error.row();
-    let fallback = exchange.route.as_ref().and_then(|route| route.fallback.clone());
+    let fallback = exchange
+        .route
+        .as_ref()
+        .and_then(|route| route.fallback.clone());
     let fallback = fallback.filter(|_| row.side != Side::Downstream);
     let (status, content_type, body) = match fallback {
-        _ if exchange.grpc => {
-            (StatusCode::OK, HeaderValue::from_static("application/grpc"), Bytes::new())
-        }
+        _ if exchange.grpc => (
+            StatusCode::OK,
+            HeaderValue::from_static("application/grpc"),
+            Bytes::new(),
+        ),
         Some(fallback) => (fallback.status, fallback.content_type, fallback.body),
         None => {
             let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -74,7 +79,10 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
 /// RFC 9209.
 fn proxy_status(row: &Row) -> HeaderValue {
     let reason = row.reason.as_str();
-    let text = format!("outrigger; error={}; details=\"{reason}\"", row.proxy_status);
+    let text = format!(
+        "outrigger; error={}; details=\"{reason}\"",
+        row.proxy_status
+    );
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("outrigger"))
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
@@ -63,9 +61,10 @@ pub(super) fn check(head: &Parts) -> Result<(), ProxyError> {
 
 /// Characters of `uri-host [":" port]` (RFC 3986 §3.2.2); empty is legal.
 fn is_host(value: &HeaderValue) -> bool {
-    value.as_bytes().iter().all(|byte| {
-        byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
-    })
+    value
+        .as_bytes()
+        .iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
 }
 
 /// Whether the method is idempotent (RFC 9110 §9.2.2).
@@ -105,7 +104,11 @@ pub(super) fn prepare(head: &mut Parts) {
     head.version = Version::HTTP_11;
     if head.uri.scheme().is_some() || head.uri.authority().is_some() {
         let asterisk = head.method == Method::OPTIONS && head.uri.path() == "*";
-        let path = if asterisk { Some(PathAndQuery::from_static("*")) } else { None };
+        let path = if asterisk {
+            Some(PathAndQuery::from_static("*"))
+        } else {
+            None
+        };
         let path = path.or_else(|| head.uri.path_and_query().cloned());
         head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
@@ -137,9 +140,15 @@ pub(super) fn address<B>(
             headers.entry(HOST).or_insert_with(|| endpoint.host.clone());
         }
     }
-    let Some(remaining) = deadline.remaining(now) else { return };
+    let Some(remaining) = deadline.remaining(now) else {
+        return;
+    };
     if headers.contains_key(GRPC_TIMEOUT) {
-        set(headers, &GRPC_TIMEOUT, timeout::format_grpc_timeout(remaining));
+        set(
+            headers,
+            &GRPC_TIMEOUT,
+            timeout::format_grpc_timeout(remaining),
+        );
     }
     if let Some(name) = &route.deadline_header {
         set(headers, name, timeout::format_millis(remaining));
@@ -148,7 +157,9 @@ pub(super) fn address<B>(
 
 fn set(headers: &mut HeaderMap, name: &HeaderName, value: Option<String>) {
     let zero = || HeaderValue::from_static("0");
-    let value = value.and_then(|value| HeaderValue::try_from(value).ok()).unwrap_or_else(zero);
+    let value = value
+        .and_then(|value| HeaderValue::try_from(value).ok())
+        .unwrap_or_else(zero);
     headers.insert(name, value);
 }
 
@@ -171,7 +182,10 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
         headers.remove(CONNECTION);
-        for token in named.iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
+        for token in named
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        {
             if let Ok(name) = HeaderName::from_bytes(token.trim_ascii())
                 && !matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | HOST)
             {

@@ -62,15 +62,25 @@ impl Matcher {
     /// Compiles the match rules of a route. A method that is none is left out: the configuration
     /// has refused it.
     pub fn new(route: &model::Route) -> Self {
-        let host = route.host.as_deref().map(|host| match host.strip_prefix('*') {
-            Some(suffix) => HostPattern::Suffix(suffix.to_ascii_lowercase()),
-            None => HostPattern::Exact(host.to_ascii_lowercase()),
-        });
-        let prefix = route.path_prefix.as_deref().map(|prefix| prefix.trim_end_matches('/'));
+        let host = route
+            .host
+            .as_deref()
+            .map(|host| match host.strip_prefix('*') {
+                Some(suffix) => HostPattern::Suffix(suffix.to_ascii_lowercase()),
+                None => HostPattern::Exact(host.to_ascii_lowercase()),
+            });
+        let prefix = route
+            .path_prefix
+            .as_deref()
+            .map(|prefix| prefix.trim_end_matches('/'));
         Self {
             host,
             path_prefix: prefix.filter(|prefix| !prefix.is_empty()).map(Into::into),
-            methods: route.methods.iter().filter_map(|method| method.parse().ok()).collect(),
+            methods: route
+                .methods
+                .iter()
+                .filter_map(|method| method.parse().ok())
+                .collect(),
         }
     }
 
@@ -87,7 +97,8 @@ impl Matcher {
         };
         host_fits
             && self.path_prefix.as_deref().is_none_or(|prefix| {
-                path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                path.strip_prefix(prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
             && (self.methods.is_empty() || self.methods.contains(method))
     }
@@ -115,8 +126,13 @@ fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     if let Some(host) = uri.host() {
         return host;
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let port = host.rfind(':').filter(|colon| host.find(']').is_none_or(|end| *colon > end));
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let port = host
+        .rfind(':')
+        .filter(|colon| host.find(']').is_none_or(|end| *colon > end));
     port.and_then(|colon| host.get(..colon)).unwrap_or(host)
 }
 
@@ -174,6 +190,9 @@ mod tests {
         assert_eq!(of("a.b"), "a.b");
         assert_eq!(of("[::1]:80"), "[::1]");
         assert_eq!(of("[::1]"), "[::1]");
-        assert_eq!(host(&Uri::from_static("http://x.y:1/z"), &HeaderMap::new()), "x.y");
+        assert_eq!(
+            host(&Uri::from_static("http://x.y:1/z"), &HeaderMap::new()),
+            "x.y"
+        );
     }
 }

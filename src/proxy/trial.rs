@@ -18,12 +18,17 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) fn new(permit: Permit, upstream: &Arc<Upstream>) -> Self {
-        Self { permit: Some(permit), upstream: Arc::clone(upstream) }
+        Self {
+            permit: Some(permit),
+            upstream: Arc::clone(upstream),
+        }
     }
 
     /// Time on the attempt clock.
     pub(super) fn elapsed(&self, now: Instant) -> Duration {
-        self.permit.as_ref().map_or(Duration::ZERO, |permit| permit.elapsed(now))
+        self.permit
+            .as_ref()
+            .map_or(Duration::ZERO, |permit| permit.elapsed(now))
     }
 
     /// What pauses the attempt clock.

@@ -150,8 +150,11 @@ impl Watch {
         if flow.total_at.is_some_and(|at| at <= now) {
             flow.broken = Some(ProxyError::Deadline);
         } else if idle_at.is_some_and(|at| at <= now) {
-            let error =
-                if flow.upstream_waits { ProxyError::UpstreamIdle } else { ProxyError::ClientIdle };
+            let error = if flow.upstream_waits {
+                ProxyError::UpstreamIdle
+            } else {
+                ProxyError::ClientIdle
+            };
             flow.broken = Some(error);
         }
         let settle_at = flow.trial.is_some().then_some(flow.settle_at);

@@ -137,7 +137,9 @@ mod tests {
     /// Waits until `at` by the alarm.
     async fn until(alarm: &Alarm, at: Instant) {
         let over = |now| if at <= now { Err(()) } else { Ok(Some(at)) };
-        let waited = alarm.race(alarm.fired(), std::future::pending::<()>(), over).await;
+        let waited = alarm
+            .race(alarm.fired(), std::future::pending::<()>(), over)
+            .await;
         assert_eq!(waited, Err(()));
     }
 
@@ -158,7 +160,11 @@ mod tests {
         let second = Duration::from_secs(1);
         let task = async {
             let late = alarm.race(start, until(&alarm, start + second), |now| {
-                if now >= start + 10 * second { Err(()) } else { Ok(Some(start + 10 * second)) }
+                if now >= start + 10 * second {
+                    Err(())
+                } else {
+                    Ok(Some(start + 10 * second))
+                }
             });
             assert_eq!(late.await, Ok(()));
             assert!(now() < start + 2 * second);

@@ -19,7 +19,11 @@ pub struct Endpoint {
 impl Endpoint {
     /// Builds an endpoint without attempts.
     pub fn new(address: SocketAddr, host: HeaderValue) -> Arc<Self> {
-        Arc::new(Self { address, host, in_flight: AtomicUsize::new(0) })
+        Arc::new(Self {
+            address,
+            host,
+            in_flight: AtomicUsize::new(0),
+        })
     }
 
     /// Attempts in flight, until the end of their response bodies.

@@ -72,7 +72,14 @@ pub struct Parts<'a> {
 impl Upstream {
     /// Puts an upstream together; it has no endpoints yet.
     pub fn new(parts: Parts<'_>) -> Arc<Self> {
-        let Parts { config, host, pool, breaker, own_breakers, metrics } = parts;
+        let Parts {
+            config,
+            host,
+            pool,
+            breaker,
+            own_breakers,
+            metrics,
+        } = parts;
         let settings = &config.bulkhead;
         let bulkhead = Bulkhead::new(settings.mode, settings.max_requests, settings.max_queued);
         Arc::new(Self {
@@ -108,17 +115,24 @@ impl Upstream {
         let present = self.endpoints.load_full();
         let kept = |new: Arc<Endpoint>| {
             let same = |old: &&Arc<Endpoint>| old.address == new.address && old.host == new.host;
-            present.iter().find(same).map_or_else(|| Arc::clone(&new), Arc::clone)
+            present
+                .iter()
+                .find(same)
+                .map_or_else(|| Arc::clone(&new), Arc::clone)
         };
         let endpoints: Vec<_> = found.into_iter().map(kept).collect();
         self.endpoints.store(Arc::new(endpoints));
         let present = self.endpoints.load_full();
-        self.pool.retain(|address| present.iter().any(|e| e.address == address));
+        self.pool
+            .retain(|address| present.iter().any(|e| e.address == address));
     }
 
     /// All its breakers: the shared one, then those of routes.
     pub fn breakers(&self) -> impl Iterator<Item = (Option<Arc<str>>, &Arc<Breaker>)> {
-        let own = self.own_breakers.iter().map(|(route, own)| (Some(Arc::clone(route)), own));
+        let own = self
+            .own_breakers
+            .iter()
+            .map(|(route, own)| (Some(Arc::clone(route)), own));
         std::iter::once((None, &self.breaker)).chain(own)
     }
 
@@ -126,10 +140,12 @@ impl Upstream {
     pub fn view(&self, now: Instant) -> UpstreamView {
         let (in_flight, queued) = self.bulkhead.view();
         let (connections_active, connections_idle) = self.pool.counts();
-        let endpoint =
-            |e: &Arc<Endpoint>| EndpointView { address: e.address, in_flight: e.in_flight() };
-        let breaker = |(route, breaker): &(Option<Arc<str>>, Arc<Breaker>)| BreakerView {
-            route: route.clone(),
+        let endpoint = |e: &Arc<Endpoint>| EndpointView {
+            address: e.address,
+            in_flight: e.in_flight(),
+        };
+        let breaker = |(route, breaker): (Option<Arc<str>>, &Arc<Breaker>)| BreakerView {
+            route,
             mode: breaker.mode(),
             view: breaker.view(now),
         };

@@ -4,7 +4,6 @@
 //! rhythm; every address it has is an endpoint. A resolution that fails keeps what the last good
 //! one gave.
 
-use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,17 +44,25 @@ impl Lookup {
 
     /// Resolves one name.
     async fn name(&self, name: &str) -> Answer {
-        let Some(resolver) = &self.resolver else { return Err(DnsFailure::Error) };
-        let found = resolver.lookup_ip(name).await.map_err(|error| match error {
-            _ if error.is_no_records_found() => DnsFailure::NotFound,
-            NetError::Timeout => DnsFailure::Timeout,
-            _ => DnsFailure::Error,
-        })?;
+        let Some(resolver) = &self.resolver else {
+            return Err(DnsFailure::Error);
+        };
+        let found = resolver
+            .lookup_ip(name)
+            .await
+            .map_err(|error| match error {
+                _ if error.is_no_records_found() => DnsFailure::NotFound,
+                NetError::Timeout => DnsFailure::Timeout,
+                _ => DnsFailure::Error,
+            })?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
             return Err(DnsFailure::NotFound);
         }
-        Ok((addresses, found.valid_until().saturating_duration_since(time::now())))
+        Ok((
+            addresses,
+            found.valid_until().saturating_duration_since(time::now()),
+        ))
     }
 }
 
@@ -123,7 +130,10 @@ impl Resolution {
                 config: config.clone(),
             })
         });
-        let resolution = Self { upstream: Arc::clone(upstream), known: known.collect() };
+        let resolution = Self {
+            upstream: Arc::clone(upstream),
+            known: known.collect(),
+        };
         resolution.publish();
         resolution
     }
@@ -193,18 +203,16 @@ impl Resolution {
 }
 
 /// Keeps the endpoints of an upstream current; `tried` is called after the first round.
-pub fn keep_current(
+pub async fn keep_current(
     mut resolution: Resolution,
     lookup: Arc<Lookup>,
     tried: impl FnOnce() + Send + 'static,
-) -> impl Future<Output = ()> {
-    async move {
-        let mut next = resolution.refresh(&lookup).await;
-        tried();
-        while let Some(at) = next {
-            time::sleep(at.saturating_duration_since(time::now())).await;
-            next = resolution.refresh(&lookup).await;
-        }
+) {
+    let mut next = resolution.refresh(&lookup).await;
+    tried();
+    while let Some(at) = next {
+        time::sleep(at.saturating_duration_since(time::now())).await;
+        next = resolution.refresh(&lookup).await;
     }
 }
 
@@ -219,8 +227,16 @@ fn literal(host: &str) -> Option<IpAddr> {
 /// `host[:port]`, without the port that http has by default.
 fn host_header(endpoint: &model::Endpoint) -> Option<HeaderValue> {
     let model::Endpoint { host, port } = endpoint;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-    let text = if *port == 80 { host } else { format!("{host}:{port}") };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
+    let text = if *port == 80 {
+        host
+    } else {
+        format!("{host}:{port}")
+    };
     HeaderValue::try_from(text).ok()
 }
 
@@ -231,7 +247,10 @@ mod tests {
     #[test]
     fn literals_need_no_resolution() {
         assert_eq!(literal("127.0.0.7"), Some(IpAddr::from([127, 0, 0, 7])));
-        assert_eq!(literal("::1"), Some(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)));
+        assert_eq!(
+            literal("::1"),
+            Some(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST))
+        );
         assert_eq!(literal("LocalHost"), Some(IpAddr::from([127, 0, 0, 1])));
         assert_eq!(literal("payments.internal"), None);
     }
@@ -239,7 +258,11 @@ mod tests {
     #[test]
     fn the_host_field_names_the_endpoint_as_configured() {
         let of = |host: &str, port| {
-            host_header(&model::Endpoint { host: host.into(), port }).unwrap()
+            host_header(&model::Endpoint {
+                host: host.into(),
+                port,
+            })
+            .unwrap()
         };
         assert_eq!(of("search.internal", 8080), "search.internal:8080");
         assert_eq!(of("search.internal", 80), "search.internal");
