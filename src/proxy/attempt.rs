@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::body::{ResponseBody, Stream, grpc_status};
@@ -125,6 +125,8 @@ fn judge_head(
         None => Some(trial),
     };
     request::strip_hop_by_hop(&mut head.headers);
+    // What we speak to the caller, whatever the upstream spoke to us.
+    head.version = Version::HTTP_11;
     let flow = (!ended).then(|| Flow {
         trial,
         settle_at: now + route.settle_after,
