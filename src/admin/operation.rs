@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config;
 use crate::resilience::breaker::Operation;
 
 /// How long an override lasts that names no time.
@@ -95,24 +96,13 @@ impl Command {
     }
 }
 
-/// Reads `30s`: a whole number and ms, s, m or h, above zero and at most [`MAX_FOR`].
+/// Reads a duration as the configuration's are written, above zero and at most [`MAX_FOR`].
 fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
-    let millis: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    let number: u64 = number.parse().unwrap_or(0);
-    match Duration::from_millis(number.saturating_mul(millis)) {
-        Duration::ZERO => Err(format!(
-            "`for={text}`: write a number and a unit, such as `30s`"
-        )),
-        lasts if lasts > MAX_FOR => Err(format!("`for={text}`: at most 24h")),
-        lasts => Ok(lasts),
+    match config::duration(text) {
+        Err(problem) => Err(format!("`for={text}`: {problem}")),
+        Ok(Duration::ZERO) => Err(format!("`for={text}`: an override lasts for some time")),
+        Ok(lasts) if lasts > MAX_FOR => Err(format!("`for={text}`: at most 24h")),
+        Ok(lasts) => Ok(lasts),
     }
 }
 

@@ -47,6 +47,8 @@ struct BreakerView<'a> {
     route: Option<&'a str>,
     mode: &'static str,
     state: &'static str,
+    /// Why the breaker is in this state; `null` before the first change.
+    cause: Option<&'static str>,
     calls: u32,
     failed: u32,
     slow: u32,
@@ -111,6 +113,7 @@ impl<'a> BreakerView<'a> {
                 Mode::Off => "off",
             },
             state: view.state.as_str(),
+            cause: view.last.as_ref().map(|last| last.cause.as_str()),
             calls: view.counts.calls,
             failed: view.counts.failed,
             slow: view.counts.slow,

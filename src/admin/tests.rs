@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 use crate::config::model::Mode;
 use crate::lifecycle::tasks;
-use crate::resilience::breaker::{Counts, State, View};
+use crate::resilience::breaker::{Cause, Counts, State, Transition, View};
+use crate::telemetry::capture;
 use crate::upstream::bulkhead::WouldHave;
 use crate::upstream::view::{BreakerView, EndpointView};
 
@@ -81,6 +82,13 @@ fn view() -> UpstreamView {
                 probes_left: 0,
                 override_remaining: None,
                 transitions: 5,
+                last: Some(Transition {
+                    from: State::HalfOpen,
+                    to: State::Open,
+                    cause: Cause::Overdue,
+                    counts: Counts::default(),
+                    open_wait: None,
+                }),
             },
         }],
     }
@@ -279,6 +287,7 @@ async fn the_status_is_that_of_the_views() {
                 "route": null,
                 "mode": "enforce",
                 "state": "open",
+                "cause": "overdue",
                 "calls": 40,
                 "failed": 10,
                 "slow": 30,
@@ -345,6 +354,37 @@ async fn operations_reach_the_process() {
 }
 
 #[tokio::test]
+async fn every_operation_leaves_a_line() {
+    capture::start();
+    let server = Server::start(Surface::Admin, Ok(()), Err(OperateError::NoUpstream));
+    let target = "/upstreams/search/breaker/open?for=30s&reason=drill&route=edge/v2";
+    assert_eq!(server.ask("POST", target).await.status, 404);
+    assert_eq!(
+        server
+            .ask("POST", "/upstreams/search/breaker/shut")
+            .await
+            .status,
+        400
+    );
+
+    let lines = capture::lines("breaker operation");
+    let [line] = lines.as_slice() else {
+        panic!("one line, not {lines:?}")
+    };
+    for (field, value) in [
+        ("upstream", json!("search")),
+        ("route", json!("edge/v2")),
+        ("operation", json!("open")),
+        ("for_ms", json!(30_000)),
+        ("reason", json!("drill")),
+        ("outcome", json!("no upstream is named `search`")),
+    ] {
+        assert_eq!(line[field], value, "{field}");
+    }
+    assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[tokio::test]
 async fn what_is_not_done_is_explained() {
     let trip = "/upstreams/search/breaker/trip";
     let refused = Refused::State(State::ForcedOpen);
@@ -380,7 +420,7 @@ async fn what_is_not_done_is_explained() {
         .ask("POST", "/upstreams/search/breaker/open?for=2d")
         .await;
     assert_eq!(bad.status, 400);
-    assert!(bad.body.contains("write a number and a unit"), "{bad:?}");
+    assert!(bad.body.starts_with("`for=2d`: "), "{bad:?}");
     let wrong = server.ask("GET", trip).await;
     assert_eq!(wrong.status, 405);
     assert!(wrong.head.contains("allow: post"), "{wrong:?}");

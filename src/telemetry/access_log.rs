@@ -159,7 +159,8 @@ impl Writer {
             .name("access-log".to_owned())
             .spawn(move || {
                 run(&lines, BufWriter::with_capacity(64 * 1024, sink), &metrics);
-                // Dropped last: nothing is written once `close` has returned.
+                // In this order: once `close` has returned, a line finds the queue closed.
+                drop(lines);
                 drop(finished);
             })?;
         Ok(Self {

@@ -69,7 +69,8 @@ fn parse(filter: &str) -> Result<EnvFilter, LogError> {
         })
 }
 
-fn subscriber<W>(
+/// Builds the log without installing it.
+pub(crate) fn subscriber<W>(
     filter: &str,
     format: LogFormat,
     writer: W,

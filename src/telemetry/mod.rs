@@ -6,6 +6,8 @@
 //! is dropped and counted.
 
 pub mod access_log;
+#[cfg(test)]
+pub(crate) mod capture;
 pub mod events;
 mod gauges;
 pub mod limited;

@@ -87,11 +87,23 @@ fn a_long_reason_is_cut() {
 fn what_is_wrong_is_said() {
     for (action, query, problem) in [
         ("shut", "", "unknown operation `shut`"),
-        ("open", "for=0s", "`for=0s`: write a number and a unit"),
-        ("open", "for=30", "`for=30`: write a number and a unit"),
-        ("open", "for=-1s", "`for=-1s`: write"),
-        ("open", "for=99999999999999999999s", "write a number"),
-        ("open", "for=18446744073709551615h", "at most 24h"),
+        (
+            "open",
+            "for=0s",
+            "`for=0s`: an override lasts for some time",
+        ),
+        ("open", "for=30", "`for=30`: "),
+        ("open", "for=-1s", "`for=-1s`: "),
+        (
+            "open",
+            "for=99999999999999999999s",
+            "`for=99999999999999999999s`: ",
+        ),
+        (
+            "open",
+            "for=18446744073709551615h",
+            "`for=18446744073709551615h`: ",
+        ),
         ("open", "for=1441m", "at most 24h"),
         ("open", "form=30s", "unknown parameter `form`"),
         ("open", "reason=%zz", "not percent-encoded"),

@@ -1,6 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::pool::Closed;
+use crate::proxy::error::Reason;
+use crate::resilience::breaker::State;
+use crate::telemetry::metrics::{DnsFailure, Refusal};
 
 const LABELS: [&str; 12] = [
     LISTENER, ROUTE, UPSTREAM, ENDPOINT, CODE_CLASS, REASON, STATE, VERDICT, CAUSE, FROM, TO,
@@ -73,4 +77,20 @@ fn the_manual_gives_the_buckets() {
         include_str!("../../../docs/metrics.md").contains(&format!("`{buckets}`")),
         "docs/metrics.md lacks `{buckets}`"
     );
+}
+
+#[test]
+fn the_manual_explains_every_word() {
+    let manual = include_str!("../../../docs/metrics.md");
+    let words = (Reason::ALL.iter().map(|word| word.as_str()))
+        .chain(Closed::ALL.iter().map(|word| word.as_str()))
+        .chain(State::ALL.iter().map(|word| word.as_str()))
+        .chain(Refusal::ALL.iter().map(|word| word.as_str()))
+        .chain(DnsFailure::ALL.iter().map(|word| word.as_str()));
+    for word in words {
+        assert!(
+            manual.contains(&format!("`{word}`")),
+            "docs/metrics.md lacks `{word}`"
+        );
+    }
 }
