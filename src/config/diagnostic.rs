@@ -376,7 +376,10 @@ pub(super) fn suggest<'a>(
         Some(word) => format!("did you mean `{word}`?"),
         None => {
             let words: Vec<_> = known.into_iter().map(|word| format!("`{word}`")).collect();
-            format!("expected one of {}", words.join(", "))
+            match words.as_slice() {
+                [word] => format!("expected {word}"),
+                words => format!("expected one of {}", words.join(", ")),
+            }
         }
     }
 }

@@ -150,7 +150,7 @@ impl Kind {
                 }
             }
             Self::Text(form) => form.name.to_owned(),
-            Self::List(item) => format!("an array; each item {}", item.form()),
+            Self::List(item) => format!("an array, each item {}", item.form()),
             Self::Table(_) | Self::Named(_) => "a table".to_owned(),
             Self::Switch(_) => "a table or `false`".to_owned(),
             Self::Tables(_) => "an array of tables".to_owned(),
@@ -188,8 +188,11 @@ impl Kind {
             (Self::Integer { .. } | Self::Number { .. } | Self::Bool, Node::Text(text)) => self
                 .retyped(text.shown())
                 .map(|_| format!("write it without quotes: `{}`", text.shown())),
-            (Self::Text(_) | Self::Word(_), Node::Integer(Some(number))) => {
-                Some(format!("write `\"{number}\"`"))
+            (Self::Text(form), Node::Integer(Some(number))) => {
+                match (form.parse)(&number.to_string()) {
+                    Ok(_) => Some(format!("write `\"{number}\"`")),
+                    Err(invalid) => Some(invalid.help),
+                }
             }
             _ => None,
         }

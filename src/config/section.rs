@@ -59,7 +59,7 @@ pub(super) struct Section {
     /// The name, the key or the table.
     pub(super) span: Span,
     settings: BTreeMap<&'static str, Located>,
-    /// Keys that the file has with a value that is not valid.
+    /// Keys that the file has with a value that is not valid, or that it seems to misspell.
     broken: Vec<&'static str>,
 }
 
@@ -67,6 +67,11 @@ impl Section {
     /// Whether the file has the key, valid or not.
     pub(super) fn has(&self, key: &str) -> bool {
         self.settings.contains_key(key) || self.broken.contains(&key)
+    }
+
+    /// Whether the file tries to set the key, and fails.
+    pub(super) fn is_broken(&self, key: &str) -> bool {
+        self.broken.contains(&key)
     }
 
     /// What `false` stands for in place of a table: its `mode` off, if it has one.
@@ -95,19 +100,20 @@ pub(super) fn check(
     span: Span,
     problems: &mut Vec<Diagnostic>,
 ) -> Section {
+    let section = check_present(entries, table, span, problems);
     for key in table.keys {
         if let Default::Required(example) = key.default
-            && !entries.iter().any(|(written, _)| written.name == key.name)
+            && !section.has(key.name)
         {
             problems.push(Diagnostic {
                 id: Id::MissingKey,
-                span: Some(span.clone()),
+                span: Some(section.span.clone()),
                 message: format!("`{}` is missing", key.name),
                 help: Some(format!("add `{} = {example}`", key.name)),
             });
         }
     }
-    check_present(entries, table, span, problems)
+    section
 }
 
 /// As [`check`], without a look at what is missing.
@@ -122,6 +128,10 @@ fn check_present(
     for (written, value) in entries {
         let Some(key) = table.key(&written.name) else {
             problems.push(unknown_key(written, table));
+            broken.extend(did_you_mean(
+                &written.name,
+                table.keys.iter().map(|key| key.name),
+            ));
             continue;
         };
         if let Some(setting) = check_value(written, value, &key.kind, problems) {
@@ -224,16 +234,12 @@ fn check_value(
                 .collect();
             (valid.len() == items.len()).then_some(Setting::List(valid))
         }
+        (_, Node::Broken) => None,
         (kind, node) => match scalar(kind, node) {
             Some(Ok(setting)) => Some(setting),
             Some(Err(invalid)) => {
-                let help = match node {
-                    // What to write instead may quote the value, and the environment is not shown.
-                    Node::Text(text) if text.written.is_some() => {
-                        format!("with the environment replaced, it must be {}", kind.form())
-                    }
-                    _ => invalid.help,
-                };
+                // What to write instead may quote the value, and the environment is not shown.
+                let help = environment_help(node, kind).unwrap_or(invalid.help);
                 problems.push(Diagnostic {
                     id: invalid.id,
                     span: Some(value.span.clone()),
@@ -244,11 +250,22 @@ fn check_value(
             }
             None => {
                 let form = kind.form();
-                let help = kind.wrong_type_help(&key.name, node);
+                let help =
+                    environment_help(node, kind).or_else(|| kind.wrong_type_help(&key.name, node));
                 problems.push(wrong_type(&key.name, value, node, &form, help));
                 None
             }
         },
+    }
+}
+
+fn environment_help(node: &Node, kind: &Kind) -> Option<String> {
+    match node {
+        Node::Text(text) if text.written.is_some() => Some(format!(
+            "with the environment replaced, it must be {}",
+            kind.form()
+        )),
+        _ => None,
     }
 }
 
@@ -381,6 +398,11 @@ fn scalar(kind: &'static Kind, node: &Node) -> Option<Result<Setting, Invalid>> 
 fn number_in_range(kind: &Kind, number: f64) -> Result<Setting, Invalid> {
     match kind {
         Kind::Number { min, max } if (*min..=*max).contains(&number) => Ok(Setting::Number(number)),
+        Kind::Number { max: 1.0, .. } if (1.0..=100.0).contains(&number) => Err(Invalid::new(
+            Id::OutOfRange,
+            "out of range",
+            format!("shares go up to 1: {number} % is `{}`", number / 100.0),
+        )),
         _ => Err(out_of_range(kind)),
     }
 }

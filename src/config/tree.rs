@@ -26,6 +26,8 @@ pub(super) enum Node {
     Float(f64),
     Bool(bool),
     Datetime,
+    /// A string with a `${…}` that could not be replaced, which is reported already.
+    Broken,
     Array(Vec<Value>),
     /// In the order of the file.
     Table(Vec<(Key, Value)>),
@@ -58,7 +60,7 @@ impl Node {
     /// What it is, for messages.
     pub(super) const fn describe(&self) -> &'static str {
         match self {
-            Self::Text(_) => "a string",
+            Self::Text(_) | Self::Broken => "a string",
             Self::Integer(_) => "an integer",
             Self::Float(_) => "a number",
             Self::Bool(_) => "a boolean",
@@ -73,12 +75,7 @@ impl Node {
 pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Diagnostic>) -> Option<Value> {
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        problems.extend(errors.iter().map(|error| Diagnostic {
-            id: Id::Syntax,
-            span: error.span(),
-            message: error.message().to_owned(),
-            help: None,
-        }));
+        syntax(text, &errors, problems);
         return None;
     }
     let mut builder = Builder {
@@ -93,6 +90,30 @@ pub(super) fn parse(text: &str, env: Env<'_>, problems: &mut Vec<Diagnostic>) ->
     })
 }
 
+/// Reports what the parser found: the first of each line, the others mostly follow from it.
+fn syntax(text: &str, errors: &[toml::de::Error], problems: &mut Vec<Diagnostic>) {
+    let mut last_line = None;
+    for error in errors {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        if last_line.replace(line_start) == Some(line_start) {
+            continue;
+        }
+        let line = text.get(line_start..).and_then(|rest| rest.lines().next());
+        let value = line
+            .and_then(|line| line.split_once('='))
+            .map(|(_, value)| value.trim_start());
+        let bare = value.is_some_and(|value| value.starts_with(|c: char| c.is_alphanumeric()));
+        problems.push(Diagnostic {
+            id: Id::Syntax,
+            span: error.span(),
+            message: error.message().to_owned(),
+            help: bare.then(|| "strings, durations and addresses stand in quotes".to_owned()),
+        });
+    }
+}
+
 struct Builder<'b> {
     text: &'b str,
     env: Env<'b>,
@@ -103,7 +124,9 @@ impl Builder<'_> {
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> Value {
         let span = value.span();
         let node = match value.get_ref() {
-            DeValue::String(text) => Node::Text(self.substitute(text, &span)),
+            DeValue::String(text) => self
+                .substitute(text, &span)
+                .map_or(Node::Broken, Node::Text),
             DeValue::Integer(digits) => {
                 Node::Integer(i64::from_str_radix(digits.as_str(), digits.radix()).ok())
             }
@@ -135,7 +158,8 @@ impl Builder<'_> {
     }
 
     /// Replaces `${NAME}` and `${NAME:-default}`; `$${` stands for `${`.
-    fn substitute(&mut self, text: &str, span: &Span) -> Text {
+    fn substitute(&mut self, text: &str, span: &Span) -> Option<Text> {
+        let known = self.problems.len();
         let mut value = String::with_capacity(text.len());
         let mut rest = text;
         let mut nth = 0;
@@ -151,9 +175,13 @@ impl Builder<'_> {
                         rest = after;
                     }
                     Err((id, message, help)) => {
+                        let mut place = self.place(text, span, nth);
+                        if id == Id::BadSubstitution {
+                            place.end = place.start + "${".len();
+                        }
                         self.problems.push(Diagnostic {
                             id,
-                            span: Some(self.place(text, span, nth)),
+                            span: Some(place),
                             message,
                             help: Some(help),
                         });
@@ -163,10 +191,8 @@ impl Builder<'_> {
             nth += 1;
         }
         value.push_str(rest);
-        Text {
-            value,
-            written: (nth > 0).then(|| text.to_owned()),
-        }
+        let written = (nth > 0).then(|| text.to_owned());
+        (self.problems.len() == known).then_some(Text { value, written })
     }
 
     /// The value of the variable that `text`, which follows a `${`, begins with; and what is left.

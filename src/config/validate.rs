@@ -289,7 +289,10 @@ impl<'b> Builder<'b> {
 
     fn listeners(&mut self, upstreams: &[(&'b Section, Upstream)]) -> Vec<Listener> {
         let written = sections(self.file, "listeners");
-        if written.is_empty() && !upstreams.iter().any(|(section, _)| section.has("listen")) {
+        if written.is_empty()
+            && !self.file.is_broken("listeners")
+            && !upstreams.iter().any(|(section, _)| section.has("listen"))
+        {
             self.report(
                 Id::NoListener,
                 None,
@@ -297,6 +300,12 @@ impl<'b> Builder<'b> {
                 "give an upstream `listen = \"127.0.0.1:9001\"`, or add `[[listeners]]`",
             );
         }
+        let is_astray = |route: &Section| {
+            let target = Layers::of(route, None).text("upstream");
+            !upstreams
+                .iter()
+                .any(|(section, _)| target.as_ref() == Some(&section.name))
+        };
         let mut used = Vec::with_capacity(upstreams.len());
         let mut listeners = Vec::new();
         for (index, (section, upstream)) in upstreams.iter().enumerate() {
@@ -313,8 +322,12 @@ impl<'b> Builder<'b> {
                 .map_or(&section.span, |located| &located.span);
             listeners.push((span.clone(), listener));
         }
+        let doubtful = self.file.is_broken("listeners")
+            || written.iter().any(|listener| {
+                listener.is_broken("routes") || sections(listener, "routes").iter().any(is_astray)
+            });
         for ((section, upstream), used) in upstreams.iter().zip(used) {
-            if !used {
+            if !used && !doubtful {
                 self.report(
                     Id::UnusedUpstream,
                     Some(section.span.clone()),

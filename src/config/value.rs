@@ -32,7 +32,7 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Reads `"250ms"`; units are us, ms, s, m and h.
 pub(super) fn duration(text: &str) -> Result<Duration, Invalid> {
-    const HELP: &str = "write a whole number and a unit (us, ms, s, m, h), such as `\"250ms\"`";
+    const HELP: &str = "write one whole number and one unit (us, ms, s, m, h), such as `\"90s\"`";
     let bad = |message: &str, help: String| Invalid::new(Id::BadDuration, message, help);
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at_checked(digits).unwrap_or(("", text));
@@ -164,8 +164,10 @@ pub(super) fn address(text: &str) -> Result<Setting, Invalid> {
     let port = text
         .rsplit_once(':')
         .and_then(|(_, port)| port.parse::<u16>().ok());
-    let help = match port {
-        Some(port) if text.starts_with(':') || text.starts_with("localhost:") => {
+    let help = match port.or_else(|| text.parse().ok()) {
+        Some(port)
+            if !text.contains(':') || text.starts_with(':') || text.starts_with("localhost:") =>
+        {
             format!("write `\"127.0.0.1:{port}\"`")
         }
         _ => "write an IP address and a port, such as `\"127.0.0.1:9001\"` or `\"[::1]:9001\"`"
@@ -246,7 +248,7 @@ pub(super) fn dns_name(text: &str) -> Result<Setting, Invalid> {
     if let Some((_, authority)) = text.split_once("://") {
         return Err(Invalid::new(
             Id::BadEndpoint,
-            "`dns` takes no scheme",
+            "a name stands without a scheme",
             format!("write `\"{authority}\"`"),
         ));
     }

@@ -50,7 +50,7 @@ impl<'b> Builder<'b> {
     ) -> Listener {
         let layers = Layers::of(section, None);
         let written = sections(section, "routes");
-        if written.is_empty() {
+        if written.is_empty() && !section.is_broken("routes") {
             self.report(
                 Id::ListenerWithoutRoutes,
                 Some(section.span.clone()),
@@ -61,14 +61,14 @@ impl<'b> Builder<'b> {
         let mut routes: Vec<Route> = Vec::with_capacity(written.len());
         for section in written {
             let route = self.route(section, upstreams, used);
-            if let Some(earlier) = routes.iter().find(|earlier| covers(earlier, &route)) {
-                let other = &upstreams
-                    .get(earlier.upstream)
-                    .map_or("", |(_, upstream)| &upstream.name);
+            let hidden = written.iter().zip(&routes).any(|(earlier, candidate)| {
+                is_sound(earlier) && is_sound(section) && covers(candidate, &route)
+            });
+            if hidden {
                 self.report(
                     Id::UnreachableRoute,
                     Some(section.span.clone()),
-                    format!("this route is never reached: an earlier one, to `{other}`, matches all that it matches"),
+                    "this route is never reached: an earlier one matches all that it matches",
                     "the first route that matches wins: put the narrower one first, or remove it",
                 );
             }
@@ -171,11 +171,11 @@ impl<'b> Builder<'b> {
         let mut taken = HashSet::new();
         for (_, listener) in listeners.iter() {
             if !listener.name.is_empty() && !taken.insert(listener.name.to_string()) {
-                let name = written
+                let last = written
                     .iter()
                     .map(|section| Layers::of(section, None))
-                    .filter(|layers| layers.text("name").as_deref() == Some(&*listener.name));
-                let span = name.last().and_then(|layers| layers.span("name"));
+                    .rfind(|layers| layers.text("name").as_deref() == Some(&*listener.name));
+                let span = last.and_then(|layers| layers.span("name"));
                 self.report(
                     Id::DuplicateName,
                     span,
@@ -249,6 +249,12 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && same_family && same_ip
+}
+
+/// Whether the conditions of a route are what its author meant.
+fn is_sound(section: &Section) -> bool {
+    let conditions = ["host", "path_prefix", "methods"];
+    !conditions.iter().any(|key| section.is_broken(key))
 }
 
 /// Whether every request that `later` matches is matched by `earlier`.

@@ -1,0 +1,114 @@
+//! No text makes the reader panic, and nothing it says points outside the text.
+
+use outrigger::config::diagnostic::Diagnostics;
+use proptest::prelude::*;
+
+use super::{files, inspect};
+
+fn check(text: &str) {
+    let found = inspect("arbitrary.toml", text);
+    let diagnostics: &Diagnostics = &found.diagnostics;
+    assert_eq!(found.config.is_none(), diagnostics.count().0 > 0);
+    for item in diagnostics.items() {
+        if let Some(span) = &item.span {
+            assert!(text.get(span.clone()).is_some(), "{item:?}");
+        }
+    }
+    diagnostics.render(true);
+    diagnostics.to_json();
+}
+
+/// Pieces that a file may be made of, valid and not.
+fn piece() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "[",
+        "]",
+        "[[",
+        "]]",
+        "{",
+        "}",
+        "=",
+        ",",
+        ".",
+        "\"",
+        "'''",
+        "\"\"\"",
+        "\n",
+        "\r\n",
+        " ",
+        "#",
+        "upstreams",
+        "payments",
+        "listeners",
+        "routes",
+        "defaults",
+        "breaker",
+        "timeouts",
+        "listen",
+        "endpoints",
+        "upstream",
+        "host",
+        "window",
+        "false",
+        "true",
+        "1",
+        "-1",
+        "0.5",
+        "1e999",
+        "inf",
+        "nan",
+        "0x7fffffffffffffffff",
+        "2026-11-22",
+        "\"${\"",
+        "\"${A:-}\"",
+        "\"$${\"",
+        "\"off\"",
+        "\"10s\"",
+        "\"http://a\"",
+        "\"127.0.0.1:0\"",
+        "\\u0000",
+        "é",
+        "\u{feff}",
+    ]);
+    prop_oneof![8 => word.prop_map(str::to_owned), 1 => any::<String>()]
+}
+
+proptest! {
+    #[test]
+    fn text(text in any::<String>()) {
+        check(&text);
+    }
+
+    #[test]
+    fn nearly_toml(pieces in prop::collection::vec(piece(), 0..40)) {
+        check(&pieces.concat());
+    }
+
+    #[test]
+    fn any_value_of_any_string_key(value in any::<String>()) {
+        let quoted = serde_json::to_string(&value).unwrap();
+        for key in [
+            "runtime.workers", "admin.listen", "log.level", "discovery.dns.servers",
+            "defaults.timeouts.request", "defaults.timeouts.deadline_header",
+            "defaults.downstream.max_header_bytes", "defaults.breaker.window",
+            "upstreams.a.endpoints", "upstreams.a.dns", "upstreams.a.host",
+        ] {
+            check(&format!("{key} = {quoted}"));
+            check(&format!("{key} = [{quoted}]"));
+        }
+    }
+
+    /// A good file with a hole, or with something doubled, in one place.
+    #[test]
+    fn nearly_good(file in 0usize..8, cut in any::<prop::sample::Index>(), length in 0usize..20, double: bool) {
+        let mut all = files("tests/fixtures/good", "toml");
+        all.extend(files("tests/fixtures/bad", "toml"));
+        let Ok(text) = std::fs::read_to_string(&all[file % all.len()]) else { return Ok(()) };
+        let characters: Vec<char> = text.chars().collect();
+        let at = cut.index(characters.len());
+        let end = (at + length).min(characters.len());
+        let tail = if double { at } else { end };
+        let text: String = characters[..end.min(if double { end } else { at })].iter().chain(&characters[tail..]).collect();
+        check(&text);
+    }
+}
