@@ -13,163 +13,77 @@ use serde_json::json;
 /// A byte range of the file.
 pub type Span = Range<usize>;
 
-/// What kind of problem it is; its word is stable, so that scripts may rely on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Id {
-    /// The file cannot be read, or is not UTF-8.
-    UnreadableFile,
-    /// The text is not TOML.
-    Syntax,
-    /// A key that is not known here.
-    UnknownKey,
-    /// A required key is absent.
-    MissingKey,
-    /// Keys that exclude each other.
-    ConflictingKeys,
-    /// A value of another type than the key takes.
-    WrongType,
-    /// A number outside its range.
-    OutOfRange,
-    /// A string that is none of the words the key takes.
-    UnknownWord,
-    /// A string that is no duration, or a duration that makes no sense here.
-    BadDuration,
-    /// A string that is no size.
-    BadSize,
-    /// A string that is no `address:port`.
-    BadAddress,
-    /// A string that names no endpoint.
-    BadEndpoint,
-    /// A name that cannot be a label.
-    BadName,
-    /// A host, or host pattern, that cannot match.
-    BadHost,
-    /// A path prefix that cannot match.
-    BadPath,
-    /// A method that is no upper-case token.
-    BadMethod,
-    /// A header field name that cannot be used.
-    BadHeader,
-    /// A status, or range of statuses, that HTTP does not have.
-    BadStatus,
-    /// A log filter that cannot be read.
-    BadLogLevel,
-    /// A `${…}` that cannot be read.
-    BadSubstitution,
-    /// An environment variable that is not defined.
-    UndefinedVariable,
-    /// Something that Outrigger cannot do (yet).
-    NotSupported,
-    /// The admin listener would be reachable from outside.
-    AdminNotLoopback,
-    /// Two sockets on one address.
-    DuplicateAddress,
-    /// Two listeners, or two routes of a listener, with one name.
-    DuplicateName,
-    /// A route to an upstream that is not defined.
-    UnknownUpstream,
-    /// A route that an earlier one hides.
-    UnreachableRoute,
-    /// A listener that cannot answer anything.
-    ListenerWithoutRoutes,
-    /// A file that listens nowhere.
-    NoListener,
-    /// Values that contradict each other.
-    ConflictingValues,
-    /// Warning: the slow threshold can never be reached.
-    SlowCallTooLong,
-    /// Warning: an upstream that nothing leads to.
-    UnusedUpstream,
-    /// Warning: a literal host that looks like a misspelt word.
-    SuspiciousHost,
+/// Declares the kinds of problems: name, severity, stable word, meaning.
+macro_rules! ids {
+    ($($name:ident, $severity:ident, $word:literal: $meaning:literal;)*) => {
+        /// What kind of problem it is; its word is stable, so that scripts may rely on it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Id {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        impl Id {
+            /// Every id.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable word.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+
+            /// How bad it is.
+            pub const fn severity(self) -> Severity {
+                match self {
+                    $(Self::$name => Severity::$severity,)*
+                }
+            }
+
+            /// What it means, for the manual.
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$name => $meaning,)*
+                }
+            }
+        }
+    };
 }
 
-impl Id {
-    /// Every id.
-    pub const ALL: &[Self] = &[
-        Self::UnreadableFile,
-        Self::Syntax,
-        Self::UnknownKey,
-        Self::MissingKey,
-        Self::ConflictingKeys,
-        Self::WrongType,
-        Self::OutOfRange,
-        Self::UnknownWord,
-        Self::BadDuration,
-        Self::BadSize,
-        Self::BadAddress,
-        Self::BadEndpoint,
-        Self::BadName,
-        Self::BadHost,
-        Self::BadPath,
-        Self::BadMethod,
-        Self::BadHeader,
-        Self::BadStatus,
-        Self::BadLogLevel,
-        Self::BadSubstitution,
-        Self::UndefinedVariable,
-        Self::NotSupported,
-        Self::AdminNotLoopback,
-        Self::DuplicateAddress,
-        Self::DuplicateName,
-        Self::UnknownUpstream,
-        Self::UnreachableRoute,
-        Self::ListenerWithoutRoutes,
-        Self::NoListener,
-        Self::ConflictingValues,
-        Self::SlowCallTooLong,
-        Self::UnusedUpstream,
-        Self::SuspiciousHost,
-    ];
-
-    /// The stable word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnreadableFile => "unreadable-file",
-            Self::Syntax => "syntax",
-            Self::UnknownKey => "unknown-key",
-            Self::MissingKey => "missing-key",
-            Self::ConflictingKeys => "conflicting-keys",
-            Self::WrongType => "wrong-type",
-            Self::OutOfRange => "out-of-range",
-            Self::UnknownWord => "unknown-word",
-            Self::BadDuration => "bad-duration",
-            Self::BadSize => "bad-size",
-            Self::BadAddress => "bad-address",
-            Self::BadEndpoint => "bad-endpoint",
-            Self::BadName => "bad-name",
-            Self::BadHost => "bad-host",
-            Self::BadPath => "bad-path",
-            Self::BadMethod => "bad-method",
-            Self::BadHeader => "bad-header",
-            Self::BadStatus => "bad-status",
-            Self::BadLogLevel => "bad-log-level",
-            Self::BadSubstitution => "bad-substitution",
-            Self::UndefinedVariable => "undefined-variable",
-            Self::NotSupported => "not-supported",
-            Self::AdminNotLoopback => "admin-not-loopback",
-            Self::DuplicateAddress => "duplicate-address",
-            Self::DuplicateName => "duplicate-name",
-            Self::UnknownUpstream => "unknown-upstream",
-            Self::UnreachableRoute => "unreachable-route",
-            Self::ListenerWithoutRoutes => "listener-without-routes",
-            Self::NoListener => "no-listener",
-            Self::ConflictingValues => "conflicting-values",
-            Self::SlowCallTooLong => "slow-call-too-long",
-            Self::UnusedUpstream => "unused-upstream",
-            Self::SuspiciousHost => "suspicious-host",
-        }
-    }
-
-    /// How bad it is.
-    pub const fn severity(self) -> Severity {
-        match self {
-            Self::SlowCallTooLong | Self::UnusedUpstream | Self::SuspiciousHost => {
-                Severity::Warning
-            }
-            _ => Severity::Error,
-        }
-    }
+ids! {
+    UnreadableFile, Error, "unreadable-file": "The file cannot be read, or is not UTF-8.";
+    Syntax, Error, "syntax": "The text is not TOML.";
+    UnknownKey, Error, "unknown-key": "A key that is not known here.";
+    MissingKey, Error, "missing-key": "A required key is absent.";
+    ConflictingKeys, Error, "conflicting-keys": "Keys that exclude each other.";
+    WrongType, Error, "wrong-type": "A value of another type than the key takes.";
+    OutOfRange, Error, "out-of-range": "A number outside its range.";
+    UnknownWord, Error, "unknown-word": "A string that is none of the words the key takes.";
+    BadDuration, Error, "bad-duration": "A string that is no duration, or a duration that makes no sense here.";
+    BadSize, Error, "bad-size": "A string that is no size.";
+    BadAddress, Error, "bad-address": "A string that is no `address:port`.";
+    BadEndpoint, Error, "bad-endpoint": "A string that names no endpoint.";
+    BadName, Error, "bad-name": "A name that cannot be a label.";
+    BadHost, Error, "bad-host": "A host, or host pattern, that cannot match.";
+    BadPath, Error, "bad-path": "A path prefix that cannot match.";
+    BadMethod, Error, "bad-method": "A method that is no upper-case token.";
+    BadHeader, Error, "bad-header": "A header field name that cannot be used.";
+    BadStatus, Error, "bad-status": "A status, or range of statuses, that HTTP does not have.";
+    BadLogLevel, Error, "bad-log-level": "A log filter that cannot be read.";
+    BadSubstitution, Error, "bad-substitution": "A `${…}` that cannot be read.";
+    UndefinedVariable, Error, "undefined-variable": "An environment variable that is not defined.";
+    NotSupported, Error, "not-supported": "Something that Outrigger cannot do (yet).";
+    AdminNotLoopback, Error, "admin-not-loopback": "The admin listener would be reachable from outside.";
+    DuplicateAddress, Error, "duplicate-address": "Two sockets on one address.";
+    DuplicateName, Error, "duplicate-name": "Two listeners, or two routes of a listener, with one name.";
+    UnknownUpstream, Error, "unknown-upstream": "A route to an upstream that is not defined.";
+    UnreachableRoute, Error, "unreachable-route": "A route that an earlier one hides.";
+    ListenerWithoutRoutes, Error, "listener-without-routes": "A listener that cannot answer anything.";
+    NoListener, Error, "no-listener": "A file that listens nowhere.";
+    ConflictingValues, Error, "conflicting-values": "Values that contradict each other.";
+    SlowCallTooLong, Warning, "slow-call-too-long": "The slow threshold can never be reached.";
+    UnusedUpstream, Warning, "unused-upstream": "An upstream that nothing leads to.";
+    SuspiciousHost, Warning, "suspicious-host": "A literal host that looks like a misspelt word.";
 }
 
 /// How bad a problem is.

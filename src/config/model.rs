@@ -131,9 +131,11 @@ pub struct Downstream {
 pub struct Route {
     /// Label in metrics and logs; unique in its listener.
     pub name: Arc<str>,
-    /// Matches the host (without port, lower case); `*.example.com` matches one or more labels.
+    /// Matches the host (without port, lower case, IPv6 in brackets); `*.example.com` matches one
+    /// or more labels in place of the star.
     pub host: Option<String>,
-    /// Matches whole path segments: `/v2` matches `/v2` and `/v2/x`, not `/v20`.
+    /// Matches whole path segments: `/v2` matches `/v2` and `/v2/x`, not `/v20`. Begins with a
+    /// slash and does not end with one.
     pub path_prefix: Option<String>,
     /// Matches these methods; empty matches any.
     pub methods: Vec<String>,
@@ -141,7 +143,7 @@ pub struct Route {
     pub upstream: usize,
     /// Timeouts that apply here.
     pub timeouts: Timeouts,
-    /// Own breaker, where the route overrides any policy; else the upstream's is shared.
+    /// Own breaker, where the route has `timeouts` or `breaker`; else the upstream's is shared.
     pub breaker: Option<Breaker>,
     /// Static reply instead of an upstream-side local reply.
     pub fallback: Option<Fallback>,

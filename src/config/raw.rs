@@ -4,11 +4,13 @@
 //! example file and the manual's reference all follow from it.
 
 mod keys;
+mod policies;
 
 pub use keys::{
-    ACCESS_LOG, ADMIN, BREAKER, BULKHEAD, DEFAULTS, DISCOVERY, DNS, DOWNSTREAM, FALLBACK, LISTENER,
-    LOG, METRICS, ROOT, ROUTE, RUNTIME, TIMEOUTS, UPSTREAM,
+    ACCESS_LOG, ADMIN, DEFAULTS, DISCOVERY, DNS, LISTENER, LOG, METRICS, ROOT, ROUTE, RUNTIME,
+    UPSTREAM,
 };
+pub use policies::{BREAKER, BULKHEAD, DOWNSTREAM, FALLBACK, TIMEOUTS};
 
 use super::section::Setting;
 use super::tree::Node;
@@ -132,7 +134,10 @@ impl Kind {
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Integer { min, max, word } => or(format!("an integer from {min} to {max}"), word),
             Self::Number { min, max } => format!("a number from {min} to {max}"),
-            Self::Duration { off, .. } => or("a duration".to_owned(), &off.then_some("off")),
+            Self::Duration { zero, off } => or(
+                "a duration".to_owned(),
+                &off.then_some("off").or_else(|| zero.then_some("0s")),
+            ),
             Self::Size { min, max } => {
                 format!("a size from {} to {}", show_size(*min), show_size(*max))
             }
@@ -216,3 +221,54 @@ fn show_size(bytes: u64) -> String {
         bytes => format!("{} KiB", bytes >> 10),
     }
 }
+
+const fn key(name: &'static str, kind: Kind, default: Default, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        doc,
+    }
+}
+
+/// A key that is a table.
+const fn group(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    key(name, kind, Default::Table, doc)
+}
+
+const fn form(name: &'static str, parse: fn(&str) -> Result<Setting, Invalid>) -> Kind {
+    Kind::Text(Form { name, parse })
+}
+
+const fn integer(min: u64, max: u64) -> Kind {
+    Kind::Integer {
+        min,
+        max,
+        word: None,
+    }
+}
+
+const fn integer_or(word: &'static str, min: u64, max: u64) -> Kind {
+    Kind::Integer {
+        min,
+        max,
+        word: Some(word),
+    }
+}
+
+const RATIO: Kind = Kind::Number { min: 0.0, max: 1.0 };
+
+const DURATION: Kind = Kind::Duration {
+    zero: false,
+    off: false,
+};
+
+const DURATION_OR_ZERO: Kind = Kind::Duration {
+    zero: true,
+    off: false,
+};
+
+const DURATION_OR_OFF: Kind = Kind::Duration {
+    zero: false,
+    off: true,
+};

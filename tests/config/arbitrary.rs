@@ -87,14 +87,14 @@ proptest! {
     #[test]
     fn any_value_of_any_string_key(value in any::<String>()) {
         let quoted = serde_json::to_string(&value).unwrap();
-        for key in [
+        let keys = [
             "runtime.workers", "admin.listen", "log.level", "discovery.dns.servers",
             "defaults.timeouts.request", "defaults.timeouts.deadline_header",
             "defaults.downstream.max_header_bytes", "defaults.breaker.window",
             "upstreams.a.endpoints", "upstreams.a.dns", "upstreams.a.host",
-        ] {
-            check(&format!("{key} = {quoted}"));
-            check(&format!("{key} = [{quoted}]"));
+        ];
+        for value in [quoted.clone(), format!("[{quoted}]")] {
+            check(&keys.map(|key| format!("{key} = {value}\n")).concat());
         }
     }
 
@@ -111,4 +111,24 @@ proptest! {
         let text: String = characters[..end.min(if double { end } else { at })].iter().chain(&characters[tail..]).collect();
         check(&text);
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_problem() {
+    let found = inspect("bom.toml", "\u{feff}[runtime]\nworkers = 1\nworker = 2");
+    let items = found.diagnostics.items();
+    assert_eq!(items[0].span, Some(25..31), "{}", found.diagnostics);
+}
+
+#[test]
+fn depth_and_size_are_harmless() {
+    for text in ["[", "{", "[{a=", "a.", "[[", "a={"] {
+        check(&text.repeat(20_000));
+        check(&format!("a = {}", text.repeat(20_000)));
+        check(&format!("upstreams.a.endpoints = {}", text.repeat(20_000)));
+    }
+    let dotted = format!("{}a = 1", "a.".repeat(20_000));
+    check(&dotted);
+    let table = format!("[{}a]", "a.".repeat(20_000));
+    check(&table);
 }

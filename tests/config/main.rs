@@ -1,10 +1,17 @@
 //! The configuration as its users meet it: good files, what is said about bad ones, the example
 //! and the manual.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that fails panics"
+)]
+
 mod arbitrary;
 mod diagnostics;
 mod example;
 mod manual;
+mod model;
 
 use std::path::{Path, PathBuf};
 
