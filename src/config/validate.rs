@@ -300,12 +300,6 @@ impl<'b> Builder<'b> {
                 "give an upstream `listen = \"127.0.0.1:9001\"`, or add `[[listeners]]`",
             );
         }
-        let is_astray = |route: &Section| {
-            let target = Layers::of(route, None).text("upstream");
-            !upstreams
-                .iter()
-                .any(|(section, _)| target.as_ref() == Some(&section.name))
-        };
         let mut used = Vec::with_capacity(upstreams.len());
         let mut listeners = Vec::new();
         for (index, (section, upstream)) in upstreams.iter().enumerate() {
@@ -322,20 +316,7 @@ impl<'b> Builder<'b> {
                 .map_or(&section.span, |located| &located.span);
             listeners.push((span.clone(), listener));
         }
-        let doubtful = self.file.is_broken("listeners")
-            || written.iter().any(|listener| {
-                listener.is_broken("routes") || sections(listener, "routes").iter().any(is_astray)
-            });
-        for ((section, upstream), used) in upstreams.iter().zip(used) {
-            if !used && !doubtful {
-                self.report(
-                    Id::UnusedUpstream,
-                    Some(section.span.clone()),
-                    format!("nothing leads to the upstream `{}`", upstream.name),
-                    "give it `listen = \"127.0.0.1:9001\"`, or route to it, or remove it",
-                );
-            }
-        }
+        self.report_unused(written, upstreams, &used);
         self.check_addresses(&listeners);
         self.name_listeners(written, &mut listeners);
         listeners.sort_by_key(|(span, _)| span.start);
@@ -343,6 +324,36 @@ impl<'b> Builder<'b> {
             .into_iter()
             .map(|(_, listener)| listener)
             .collect()
+    }
+
+    /// Warns of upstreams that nothing leads to, unless a route fails to say where it leads.
+    fn report_unused(
+        &mut self,
+        listeners: &[Section],
+        upstreams: &[(&'b Section, Upstream)],
+        used: &[bool],
+    ) {
+        let is_astray = |route: &Section| {
+            let target = Layers::of(route, None).text("upstream");
+            !upstreams
+                .iter()
+                .any(|(section, _)| target.as_ref() == Some(&section.name))
+        };
+        let doubtful = self.file.is_broken("listeners")
+            || listeners.iter().any(|listener| {
+                listener.is_broken("routes") || sections(listener, "routes").iter().any(is_astray)
+            });
+        if doubtful {
+            return;
+        }
+        for ((section, upstream), _) in upstreams.iter().zip(used).filter(|(_, used)| !**used) {
+            self.report(
+                Id::UnusedUpstream,
+                Some(section.span.clone()),
+                format!("nothing leads to the upstream `{}`", upstream.name),
+                "give it `listen = \"127.0.0.1:9001\"`, or route to it, or remove it",
+            );
+        }
     }
 }
 
