@@ -4,8 +4,12 @@
 //! which decides. The lock is held for one call of the machine, never across an await and never
 //! while the observer runs. It does not classify: verdicts come from the request path.
 
+#[cfg(test)]
+#[cfg(outrigger_loom)]
+mod models;
 mod permit;
 #[cfg(test)]
+#[cfg(not(outrigger_loom))]
 mod tests;
 
 use std::fmt;
