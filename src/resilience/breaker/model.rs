@@ -55,6 +55,7 @@ pub(super) struct Model {
     draw: u32,
     opens: u32,
     transitions: u64,
+    last: Option<Transition>,
     half_open_calls: usize,
     half_open_then: AfterMaxWait,
     reported: bool,
@@ -79,6 +80,7 @@ impl Model {
             draw: 0,
             opens: 0,
             transitions: 0,
+            last: None,
             half_open_calls: 0,
             half_open_then: AfterMaxWait::Open,
             reported: false,
@@ -268,6 +270,7 @@ impl Model {
                 _ => None,
             },
             transitions: self.transitions,
+            last: self.last.clone(),
         }
     }
 
@@ -416,13 +419,15 @@ impl Model {
         cause: Cause,
         open_wait: Option<Duration>,
     ) {
-        self.events.push(Event::Transition(Transition {
+        let transition = Transition {
             from: self.state,
             to: state,
             cause,
             counts: self.counts(at),
             open_wait,
-        }));
+        };
+        self.last = Some(transition.clone());
+        self.events.push(Event::Transition(transition));
         self.state = state;
         self.until = until;
         self.entered = at;
