@@ -82,13 +82,7 @@ fn view() -> UpstreamView {
                 probes_left: 0,
                 override_remaining: None,
                 transitions: 5,
-                last: Some(Transition {
-                    from: State::HalfOpen,
-                    to: State::Open,
-                    cause: Cause::Overdue,
-                    counts: Counts::default(),
-                    open_wait: None,
-                }),
+                last: None,
             },
         }],
     }
