@@ -1,0 +1,13 @@
+//! The real binary over real sockets: faults, policies, signals and exit codes.
+//!
+//! Results are asserted by what the caller got, what the upstream saw and what the metrics say,
+//! never by how long something took.
+
+#![cfg(test)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod expect;
+mod faults;
+mod scripted;

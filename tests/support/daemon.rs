@@ -1,0 +1,309 @@
+//! The real binary, started on ports of its own choosing and watched through its log and metrics.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::client::{self, Client};
+use super::metrics;
+
+/// Between two looks at something that cannot wake us.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How often to look before giving up.
+fn looks() -> u128 {
+    PATIENCE.as_millis() / LOOK_EVERY.as_millis()
+}
+
+/// What every configuration of the tests begins with.
+const PREAMBLE: &str = r#"
+[metrics]
+listen = "127.0.0.1:0"
+[admin]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+[access_log]
+mode = "all"
+"#;
+
+/// Lines of one of the daemon's outputs, as they come.
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<(Vec<String>, bool)>, Condvar)>);
+
+impl Lines {
+    fn reading(source: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let own = lines.clone();
+        thread::spawn(move || {
+            let (state, changed) = &*own.0;
+            for line in BufReader::new(source).lines().map_while(Result::ok) {
+                state
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0
+                    .push(line);
+                changed.notify_all();
+            }
+            state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+            changed.notify_all();
+        });
+        lines
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .clone()
+    }
+
+    /// The first line for which `pick` has an answer; `None` once the output ended without one.
+    fn find<T>(&self, pick: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let (state, changed) = &*self.0;
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let picked = |lines: &[String]| lines.iter().find_map(|line| pick(line));
+        let waits = |state: &mut (Vec<String>, bool)| picked(&state.0).is_none() && !state.1;
+        let state = changed.wait_timeout_while(state, PATIENCE, waits);
+        picked(&state.unwrap_or_else(PoisonError::into_inner).0.0)
+    }
+
+    fn wait_end(&self) {
+        let (state, changed) = &*self.0;
+        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(changed.wait_timeout_while(state, PATIENCE, |state| !state.1));
+    }
+}
+
+/// A field of a JSON log line, wherever the formatter put it.
+fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
+    line["fields"][name]
+        .as_str()
+        .or_else(|| line[name].as_str())
+}
+
+/// A running `outrigger run`; dropping it kills it.
+pub(crate) struct Daemon {
+    child: Child,
+    log: Lines,
+    output: Lines,
+    directory: TempDir,
+}
+
+impl Daemon {
+    /// Starts with this configuration beside what the tests need to watch it, and waits until it
+    /// is ready.
+    pub(crate) fn start(config: &str) -> Self {
+        let daemon = Self::spawn(&format!("{PREAMBLE}{config}"));
+        let ready = daemon.log.find(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            (field(&line, "message") == Some("ready")).then_some(())
+        });
+        assert!(ready.is_some(), "the daemon never became ready");
+        daemon
+    }
+
+    /// Starts with one upstream `api` that has these endpoints, and these further lines in its
+    /// section and after it.
+    pub(crate) fn proxying(endpoints: &[String], more: &str) -> Self {
+        Self::start(&section(endpoints, more))
+    }
+
+    /// Starts with exactly this configuration and waits for nothing.
+    pub(crate) fn spawn(config: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("outrigger.toml");
+        std::fs::write(&file, config).expect("a writable directory");
+        let mut child = command()
+            .arg("run")
+            .arg("--config")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let log = Lines::reading(child.stderr.take().expect("a pipe"));
+        let output = Lines::reading(child.stdout.take().expect("a pipe"));
+        Self {
+            child,
+            log,
+            output,
+            directory,
+        }
+    }
+
+    /// Where this listener is bound.
+    pub(crate) fn address(&self, listener: &str) -> SocketAddr {
+        let found = self.log.find(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let here = field(&line, "message") == Some("listening")
+                && field(&line, "listener") == Some(listener);
+            here.then(|| field(&line, "address")?.parse().ok())
+                .flatten()
+        });
+        found.unwrap_or_else(|| panic!("the daemon never told where `{listener}` listens"))
+    }
+
+    /// Where the upstream `api` listens.
+    pub(crate) fn api(&self) -> SocketAddr {
+        self.address("api")
+    }
+
+    /// A new connection to the upstream `api`.
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.api())
+    }
+
+    /// The file that it was started with.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("outrigger.toml")
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Log lines so far whose message is this.
+    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
+        let lines = self.log.all();
+        let lines = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|line| field(line, "message") == Some(message))
+            .collect()
+    }
+
+    /// Waits for the access log line of which `pick` is true.
+    pub(crate) fn await_access(&self, what: &str, pick: impl Fn(&Value) -> bool) -> Value {
+        let found = self.output.find(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            pick(&line).then_some(line)
+        });
+        found.unwrap_or_else(|| panic!("no access log line for {what}"))
+    }
+
+    /// The exposition as it is now.
+    pub(crate) fn scrape(&self) -> Vec<metrics::Sample> {
+        let response = client::get(self.address("metrics"), "/metrics");
+        assert_eq!(response.status, 200);
+        metrics::parse(&response.text())
+    }
+
+    /// The sum of the samples of this name that carry all these labels.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        metrics::sum(&self.scrape(), name, labels)
+    }
+
+    /// Waits until the sum of these samples is `expected`.
+    pub(crate) fn await_metric(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
+        let mut value = f64::NAN;
+        for _ in 0..looks() {
+            value = self.metric(name, labels);
+            if (value - expected).abs() < 1e-9 {
+                return;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        panic!("{name}{labels:?} is {value}, and never became {expected}");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("the daemon runs");
+    }
+
+    /// Asks it to drain (SIGTERM).
+    pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        for _ in 0..looks() {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                self.log.wait_end();
+                return status;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        panic!("the daemon never ended");
+    }
+
+    /// Everything that it wrote to standard error.
+    pub(crate) fn stderr(&self) -> String {
+        self.log.all().join("\n")
+    }
+
+    /// Resident memory, bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.expect("the daemon runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("a size in KiB") * 1024
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if thread::panicking() {
+            self.log.wait_end();
+            self.output.wait_end();
+            let config = std::fs::read_to_string(self.config_file()).unwrap_or_default();
+            let (log, output) = (self.stderr(), self.output.all().join("\n"));
+            eprintln!("--- configuration\n{config}\n--- log\n{log}\n--- output\n{output}\n---");
+        }
+    }
+}
+
+/// The configuration of an upstream `api` that listens on a free port.
+pub(crate) fn section(endpoints: &[String], more: &str) -> String {
+    format!("[upstreams.api]\nlisten = \"127.0.0.1:0\"\nendpoints = {endpoints:?}\n{more}\n")
+}
+
+/// The binary under test, with nothing of the environment that it reads.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outrigger"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OUTRIGGER_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_LOG");
+    command
+}
+
+/// Runs the binary to its end with these arguments.
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    let child = command()
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.wait_with_output().expect("a child of ours")
+}
+
+/// Writes `text` into a new file that lives as long as the answer.
+pub(crate) fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::Builder::new()
+        .suffix(".toml")
+        .tempfile()
+        .expect("a temporary file");
+    file.write_all(text.as_bytes()).expect("a writable file");
+    file
+}
