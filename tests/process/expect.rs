@@ -10,9 +10,13 @@ use crate::support::daemon::Daemon;
 pub(crate) const API: (&str, &str) = ("upstream", "api");
 
 pub(crate) const LOCAL_REPLIES: &str = "outrigger_local_replies_total";
-pub(crate) const IN_FLIGHT: &str = "outrigger_requests_in_flight";
-pub(crate) const QUEUED: &str = "outrigger_requests_queued";
+pub(crate) const ABORTED: &str = "outrigger_aborted_responses_total";
+pub(crate) const IN_FLIGHT: &str = "outrigger_bulkhead_in_flight";
+pub(crate) const QUEUED: &str = "outrigger_bulkhead_queued";
 pub(crate) const CONNECTIONS: &str = "outrigger_pool_connections";
+pub(crate) const WOULD_REJECT: &str = "outrigger_bulkhead_would_reject_total";
+pub(crate) const BREAKER_CALLS: &str = "outrigger_breaker_calls_total";
+pub(crate) const TRANSITIONS: &str = "outrigger_breaker_transitions_total";
 pub(crate) const BREAKER_STATE: &str = "outrigger_breaker_state";
 
 /// That the response is the local reply of this error: status, `Proxy-Status` and problem body.

@@ -8,6 +8,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod breaker;
+mod bulkhead;
 mod expect;
 mod faults;
 mod scripted;
+mod timeouts;

@@ -181,6 +181,14 @@ impl Client {
             .map(|()| body)
     }
 
+    /// Whether anything comes within `limit`.
+    pub(crate) fn answers_within(&mut self, limit: Duration) -> bool {
+        self.wire.set_patience(Some(limit));
+        let came = self.wire.stream().peek(&mut [0]).is_ok();
+        self.wire.set_patience(Some(PATIENCE));
+        came
+    }
+
     /// Whether the proxy ends this connection without sending anything more.
     pub(crate) fn ends(&mut self) -> bool {
         let mut extra = self.wire.leftover().len();
