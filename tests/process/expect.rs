@@ -16,6 +16,8 @@ pub(crate) const QUEUED: &str = "outrigger_bulkhead_queued";
 pub(crate) const CONNECTIONS: &str = "outrigger_pool_connections";
 pub(crate) const WOULD_REJECT: &str = "outrigger_bulkhead_would_reject_total";
 pub(crate) const BREAKER_CALLS: &str = "outrigger_breaker_calls_total";
+pub(crate) const RESENDS: &str = "outrigger_transparent_resends_total";
+pub(crate) const REQUESTS: &str = "outrigger_requests_total";
 pub(crate) const TRANSITIONS: &str = "outrigger_breaker_transitions_total";
 pub(crate) const BREAKER_STATE: &str = "outrigger_breaker_state";
 

@@ -12,5 +12,7 @@ mod breaker;
 mod bulkhead;
 mod expect;
 mod faults;
+mod http;
+mod reuse;
 mod scripted;
 mod timeouts;

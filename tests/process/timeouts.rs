@@ -8,7 +8,6 @@ use crate::expect::{ABORTED, API, BREAKER_CALLS, assert_nothing_held, assert_rep
 use crate::support::daemon::Daemon;
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream, message, reply, send, then};
-use crate::support::wire::Stop;
 
 /// Everything far away but what the test overrides.
 fn daemon(upstream: &Upstream, timeouts: &str, more: &str) -> Daemon {
@@ -140,8 +139,8 @@ fn an_upload_that_the_upstream_does_not_read_is_its_fault() {
     client.send(format!(
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
     ));
-    let stuck = client.try_send(&vec![b'x'; size], Duration::from_millis(100));
-    assert_eq!(stuck, Err(Stop::TimedOut), "the proxy swallowed all of it");
+    let sent = client.send_some(&vec![b'x'; size], Duration::from_millis(100));
+    assert!(sent < size, "the proxy swallowed all of it");
     let response = client.response("POST").expect("a whole response");
     assert_row(&response, ProxyError::UpstreamIdle);
     assert_replies(&daemon, ProxyError::UpstreamIdle, 1.0);

@@ -1,5 +1,6 @@
 //! A blocking HTTP/1.1 client on a raw socket: it sees exactly what a caller of the proxy sees.
 
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,11 +59,23 @@ impl Client {
         self
     }
 
-    /// As [`Self::send`], and says whether all bytes were taken before `limit` passed without
-    /// progress.
-    pub(crate) fn try_send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Stop> {
-        drop(self.wire.stream().set_write_timeout(Some(limit)));
-        self.wire.write(bytes)
+    /// Writes until all is taken or nothing was for `limit`, and says how much was.
+    pub(crate) fn send_some(&mut self, bytes: &[u8], limit: Duration) -> usize {
+        let mut stream = self.wire.stream();
+        stream
+            .set_write_timeout(Some(limit))
+            .expect("the option is supported");
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match stream.write(&bytes[sent..]) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        stream
+            .set_write_timeout(None)
+            .expect("the option is supported");
+        sent
     }
 
     /// Sends the head and body of one request.
