@@ -13,6 +13,7 @@ mod bulkhead;
 mod expect;
 mod faults;
 mod http;
+mod lifecycle;
 mod reuse;
 mod scripted;
 mod timeouts;

@@ -1,7 +1,7 @@
 //! A blocking HTTP/1.1 client on a raw socket: it sees exactly what a caller of the proxy sees.
 
 use std::io::Write;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -207,12 +207,6 @@ impl Client {
         let mut extra = self.wire.leftover().len();
         let end = self.wire.rest(&mut |bytes| extra = extra.max(bytes.len()));
         extra == 0 && matches!(end, Ok(()) | Err(Stop::Reset))
-    }
-
-    /// Ends the sending side only.
-    pub(crate) fn half_close(&mut self) -> &mut Self {
-        drop(self.wire.stream().shutdown(Shutdown::Write));
-        self
     }
 
     /// Ends the connection by a reset.

@@ -45,8 +45,6 @@ pub(crate) enum Step {
 /// A request whose head was just read.
 pub(crate) struct Call<'a> {
     pub(crate) head: &'a Head,
-    /// Which connection it came on, counted from 0.
-    pub(crate) connection: usize,
     /// How many requests came before it on this connection.
     pub(crate) earlier: usize,
 }
@@ -402,7 +400,6 @@ impl Connection {
             let mut current = self.begin(&head);
             let call = Call {
                 head: &head,
-                connection: self.index,
                 earlier,
             };
             let steps = (self.shared.on_call)(&call);
