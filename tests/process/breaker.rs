@@ -33,13 +33,14 @@ fn daemon(upstream: &Upstream, breaker: &str, more: &str) -> Daemon {
     Daemon::proxying(&[upstream.url()], &settings)
 }
 
-/// An upstream that fails until it is told to recover.
+/// An upstream that fails until it is told to recover, and hangs where asked to.
 fn moody() -> (Upstream, Arc<AtomicBool>) {
     let healthy = Arc::new(AtomicBool::new(false));
     let own = Arc::clone(&healthy);
-    let upstream = Upstream::start(move |_| match own.load(Ordering::SeqCst) {
-        true => reply(200, "fine"),
-        false => reply(500, "broken"),
+    let upstream = Upstream::start(move |call| match call.path() {
+        "/hang" => vec![Step::Hang],
+        _ if own.load(Ordering::SeqCst) => reply(200, "fine"),
+        _ => reply(500, "broken"),
     });
     (upstream, healthy)
 }
@@ -89,6 +90,27 @@ fn probe(daemon: &Daemon) -> JoinHandle<Response> {
             thread::sleep(Duration::from_millis(5));
         }
     })
+}
+
+/// Asks for what hangs while the breaker rejects, until the upstream saw `count` such calls.
+fn hanging_probe(daemon: &Daemon, upstream: &Upstream, count: usize) -> Client {
+    let hangs = || {
+        let seen = upstream.seen();
+        seen.targets()
+            .iter()
+            .filter(|target| **target == "/hang")
+            .count()
+            == count
+    };
+    loop {
+        let mut client = daemon.client();
+        client.request("GET", "/hang", &[], b"");
+        while !client.answers_within(Duration::from_millis(5)) {
+            if hangs() {
+                return client;
+            }
+        }
+    }
 }
 
 #[test]
@@ -327,39 +349,14 @@ fn no_more_probes_run_than_are_admitted() {
 
 #[test]
 fn a_probe_whose_caller_leaves_gives_its_permit_back() {
-    let (upstream, healthy) = {
-        let healthy = Arc::new(AtomicBool::new(false));
-        let own = Arc::clone(&healthy);
-        let upstream = Upstream::start(move |call| match call.path() {
-            "/hang" => vec![Step::Hang],
-            _ if own.load(Ordering::SeqCst) => reply(200, "fine"),
-            _ => reply(500, "broken"),
-        });
-        (upstream, healthy)
-    };
+    let (upstream, healthy) = moody();
     let breaker = format!("min_calls = 2, half_open_calls = 1, {BLINKS}");
     let daemon = daemon(&upstream, &breaker, "");
     assert_eq!(statuses(&daemon, 2), [500; 2]);
     healthy.store(true, Ordering::SeqCst);
     for gone in 1..=3 {
-        let mut rejected = true;
-        while rejected {
-            let mut client = daemon.client();
-            client.request("GET", "/hang", &[], b"");
-            // Either it is a probe, and hangs, or it is rejected, and answered.
-            let here = upstream.seen().requests.len();
-            rejected = client.answers_within(Duration::from_millis(100));
-            assert!(upstream.seen().requests.len() >= here);
-        }
-        let gave_up = |record: &crate::support::upstream::Record| {
-            let hung = record
-                .targets()
-                .iter()
-                .filter(|target| **target == "/hang")
-                .count();
-            hung == gone && record.in_progress == 0
-        };
-        upstream.wait_until("that the proxy gave up", gave_up);
+        drop(hanging_probe(&daemon, &upstream, gone));
+        upstream.wait_in_progress(0);
     }
     assert_nothing_held(&daemon);
     await_breaker(&daemon, "half_open");

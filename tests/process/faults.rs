@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outrigger::proxy::error::ProxyError;
 
-use crate::expect::{API, CONNECTIONS, assert_nothing_held, assert_replies, assert_row};
+use crate::expect::{ABORTED, API, CONNECTIONS, assert_nothing_held, assert_replies, assert_row};
 use crate::support::client::Response;
 use crate::support::daemon::Daemon;
 use crate::support::gate::Gate;
@@ -24,42 +24,41 @@ breaker = { mode = "off" }
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The caller gets the error's row, the upstream one request, and nothing is held afterwards.
+/// The caller gets the error's row, the upstream each request once, and nothing is held afterwards.
 #[track_caller]
 fn check(settings: &str, steps: Vec<Step>, error: ProxyError) {
-    check_connection(settings, Vec::new(), steps, error);
-}
-
-/// As [`check`], with steps of the upstream before it read the request.
-#[track_caller]
-fn check_connection(settings: &str, first: Vec<Step>, steps: Vec<Step>, error: ProxyError) {
-    let greets = !first.is_empty();
-    let upstream = Upstream::start_with(move |_| first.clone(), move |_| steps.clone());
+    let upstream = Upstream::start(move |_| steps.clone());
     let daemon = Daemon::proxying(&[upstream.url()], settings);
     let mut client = daemon.client();
-    assert_row(&client.get("/"), error);
-    assert_row(&client.post("/", b"a body"), error);
+    assert_row(&client.get("/get"), error);
+    assert_row(&client.post("/post", b"a body"), error);
     assert_replies(&daemon, error, 2.0);
     let seen = upstream.wait_closed();
     assert_eq!(seen.connections.len(), 2, "each on a connection of its own");
-    assert!(greets || seen.targets() == ["/", "/"], "nothing was resent");
+    assert_eq!(seen.targets(), ["/get", "/post"], "nothing was resent");
     assert_nothing_held(&daemon);
     daemon.await_metric(CONNECTIONS, &[API], 0.0);
 }
 
 /// The caller gets the beginning of the response and then an abort, not a complete message.
 #[track_caller]
-fn check_abort(settings: &str, steps: Vec<Step>) {
+fn check_abort(settings: &str, beginning: &str, last: Step) {
+    let begun = Gate::new();
+    let steps = then(then(send(beginning), Step::Await(begun.clone())), last);
     let upstream = Upstream::start(move |_| steps.clone());
     let daemon = Daemon::proxying(&[upstream.url()], settings);
     let mut client = daemon.client();
-    let broken = client
-        .call("GET", "/", &[], b"")
-        .expect_err("an aborted response");
+    client.request("GET", "/", &[], b"").await_bytes(b"begin");
+    begun.open();
+    let broken = client.response("GET").expect_err("an aborted response");
     assert_eq!(broken.status, Some(200), "{broken:?}");
     assert!(broken.body.starts_with(b"begin"), "{broken:?}");
-    let seen = upstream.wait_closed();
-    assert_eq!(seen.requests.len(), 1, "nothing was resent");
+    daemon.await_metric(ABORTED, &[API], 1.0);
+    assert_eq!(
+        upstream.wait_closed().requests.len(),
+        1,
+        "nothing was resent"
+    );
     assert_nothing_held(&daemon);
     daemon.await_metric(CONNECTIONS, &[API], 0.0);
 }
@@ -126,16 +125,48 @@ fn one_that_drips_its_body_is_let_finish() {
     assert_nothing_held(&daemon);
 }
 
+const COUNTED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nbeginning";
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\n";
+const IN_CHUNK: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n50\r\nbegin";
+
 #[test]
 fn one_that_stops_in_its_body_is_cut_at_stream_idle() {
-    let partial = send("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nbeginning");
-    check_abort(IMPATIENT, then(partial, Step::Hang));
+    check_abort(IMPATIENT, COUNTED, Step::Hang);
 }
 
 #[test]
 fn one_that_stops_between_chunks_is_cut_at_stream_idle() {
-    let partial = send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\n");
-    check_abort(IMPATIENT, then(partial, Step::Hang));
+    check_abort(IMPATIENT, CHUNKED, Step::Hang);
+}
+
+#[test]
+fn one_that_resets_in_its_body_is_an_abort() {
+    check_abort(PATIENT, COUNTED, Step::Reset);
+}
+
+#[test]
+fn one_that_resets_between_chunks_is_an_abort() {
+    check_abort(PATIENT, CHUNKED, Step::Reset);
+}
+
+#[test]
+fn one_that_closes_short_of_its_content_length_is_an_abort() {
+    check_abort(PATIENT, COUNTED, Step::Close);
+}
+
+#[test]
+fn one_that_closes_between_chunks_is_an_abort() {
+    check_abort(PATIENT, CHUNKED, Step::Close);
+}
+
+#[test]
+fn one_that_closes_in_a_chunk_is_an_abort() {
+    check_abort(PATIENT, IN_CHUNK, Step::Close);
+}
+
+#[test]
+fn one_whose_chunk_size_is_garbage_is_an_abort() {
+    check_abort(PATIENT, CHUNKED, Step::Send(b"zz\r\nxx\r\n".to_vec()));
 }
 
 #[test]
@@ -175,41 +206,6 @@ fn one_that_closes_in_its_start_line_is_an_upstream_reset() {
         then(send("HTTP/1.1 2"), Step::Close),
         ProxyError::UpstreamReset,
     );
-}
-
-#[test]
-fn one_that_resets_in_its_body_is_an_abort() {
-    let partial = send("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nbeginning");
-    let read = Gate::new();
-    // The reset would overtake what the proxy has not read yet.
-    let delayed = [Step::Delay(PAUSE), Step::Await(read.clone()), Step::Reset];
-    read.open();
-    check_abort(PATIENT, [partial, delayed.to_vec()].concat());
-}
-
-#[test]
-fn one_that_closes_short_of_its_content_length_is_an_abort() {
-    let partial = send("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nbeginning");
-    check_abort(PATIENT, then(partial, Step::Close));
-}
-
-#[test]
-fn one_that_closes_between_chunks_is_an_abort() {
-    let partial = send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\n");
-    check_abort(PATIENT, then(partial, Step::Close));
-}
-
-#[test]
-fn one_that_closes_in_a_chunk_is_an_abort() {
-    let partial = send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n50\r\nbegin");
-    check_abort(PATIENT, then(partial, Step::Close));
-}
-
-#[test]
-fn one_whose_chunk_size_is_garbage_is_an_abort() {
-    let partial =
-        send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\nzz\r\nxx\r\n");
-    check_abort(PATIENT, then(partial, Step::Hang));
 }
 
 #[test]

@@ -132,6 +132,7 @@ fn a_download_that_the_caller_does_not_read_costs_bounded_memory() {
     for client in &mut clients {
         client.request("GET", "/big", &[], b"").head();
     }
+    Gate::new().pass_within(Duration::from_millis(300)); // as long as a caller likes
     let grown = daemon.resident().saturating_sub(before);
     assert!(grown < ALLOWANCE, "grew by {grown} bytes");
     let body = clients[0].exactly(size as u64).expect("the whole body");
@@ -281,16 +282,11 @@ fn a_target_passes_unchanged() {
     let upstream = Upstream::answering("x");
     let daemon = daemon(&upstream, "");
     let mut client = daemon.client();
-    let targets = [
-        "/a%2Fb/../c//d;e=f?q=%20+&r",
-        "/?",
-        "//double",
-        "/%7Euser/ü",
-    ];
-    for target in &targets[..3] {
+    let targets = ["/a%2Fb/../c//d;e=f?q=%20+&r", "/?", "//double"];
+    for target in targets {
         assert_eq!(client.get(target).status, 200, "{target}");
     }
-    assert_eq!(upstream.seen().targets(), &targets[..3]);
+    assert_eq!(upstream.seen().targets(), targets);
 }
 
 #[test]

@@ -181,6 +181,11 @@ impl Client {
             .expect("a whole response")
     }
 
+    /// Waits until these bytes came, and leaves them unread.
+    pub(crate) fn await_bytes(&mut self, bytes: &[u8]) {
+        self.wire.buffer_until(bytes).expect("these bytes");
+    }
+
     /// Reads one response head and leaves the body unread.
     pub(crate) fn head(&mut self) -> Head {
         self.wire.head().expect("a response head")

@@ -154,6 +154,18 @@ impl Wire {
         }
     }
 
+    /// Reads until `bytes` are in the buffer, and leaves them there.
+    pub(crate) fn buffer_until(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        while !self
+            .buffer
+            .windows(bytes.len())
+            .any(|window| window == bytes)
+        {
+            self.fill()?;
+        }
+        Ok(())
+    }
+
     /// Reads up to and with `end`, and returns what came before it.
     fn until(&mut self, end: &[u8]) -> Result<Vec<u8>, Stop> {
         let mut seen = 0;
