@@ -63,7 +63,7 @@ fn a_file_that_is_not_there_fails_the_check() {
     let output = run(&["check", "/nowhere/outrigger.toml"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(
-        text(&output.stderr).contains("/nowhere/outrigger.toml"),
+        text(&output.stdout).contains("/nowhere/outrigger.toml"),
         "{output:?}"
     );
 }

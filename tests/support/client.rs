@@ -60,7 +60,7 @@ impl Client {
     }
 
     /// Writes until all is taken or nothing was for `limit`, and says how much was.
-    pub(crate) fn send_some(&mut self, bytes: &[u8], limit: Duration) -> usize {
+    pub(crate) fn send_some(&self, bytes: &[u8], limit: Duration) -> usize {
         let mut stream = self.wire.stream();
         stream
             .set_write_timeout(Some(limit))
@@ -200,7 +200,7 @@ impl Client {
     }
 
     /// Whether anything comes within `limit`.
-    pub(crate) fn answers_within(&mut self, limit: Duration) -> bool {
+    pub(crate) fn answers_within(&self, limit: Duration) -> bool {
         self.wire.set_patience(Some(limit));
         let came = self.wire.stream().peek(&mut [0]).is_ok();
         self.wire.set_patience(Some(PATIENCE));

@@ -37,51 +37,54 @@ mode = "all"
 
 /// Lines of one of the daemon's outputs, as they come.
 #[derive(Clone, Default)]
-struct Lines(Arc<(Mutex<(Vec<String>, bool)>, Condvar)>);
+struct Lines(Arc<(Mutex<Written>, Condvar)>);
+
+#[derive(Default)]
+struct Written {
+    lines: Vec<String>,
+    ended: bool,
+}
 
 impl Lines {
     fn reading(source: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let own = lines.clone();
         thread::spawn(move || {
-            let (state, changed) = &*own.0;
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                state
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-                    .push(line);
-                changed.notify_all();
+                own.note(|written| written.lines.push(line));
             }
-            state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
-            changed.notify_all();
+            own.note(|written| written.ended = true);
         });
         lines
     }
 
+    fn note(&self, change: impl FnOnce(&mut Written)) {
+        let (written, changed) = &*self.0;
+        change(&mut written.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.notify_all();
+    }
+
+    /// Waits until `done` or the end of the output, and reads what there is by then.
+    fn wait<T>(&self, done: impl Fn(&Written) -> bool, read: impl FnOnce(&Written) -> T) -> T {
+        let (written, changed) = &*self.0;
+        let written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = |written: &mut Written| !written.ended && !done(written);
+        let waited = changed.wait_timeout_while(written, PATIENCE, waits);
+        read(&waited.unwrap_or_else(PoisonError::into_inner).0)
+    }
+
     fn all(&self) -> Vec<String> {
-        self.0
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-            .clone()
+        self.wait(|_| true, |written| written.lines.clone())
     }
 
     /// The first line for which `pick` has an answer; `None` once the output ended without one.
     fn find<T>(&self, pick: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let (state, changed) = &*self.0;
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let picked = |lines: &[String]| lines.iter().find_map(|line| pick(line));
-        let waits = |state: &mut (Vec<String>, bool)| picked(&state.0).is_none() && !state.1;
-        let state = changed.wait_timeout_while(state, PATIENCE, waits);
-        picked(&state.unwrap_or_else(PoisonError::into_inner).0.0)
+        let picked = |written: &Written| written.lines.iter().find_map(|line| pick(line));
+        self.wait(|written| picked(written).is_some(), picked)
     }
 
     fn wait_end(&self) {
-        let (state, changed) = &*self.0;
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(changed.wait_timeout_while(state, PATIENCE, |state| !state.1));
+        self.wait(|_| false, |_| ());
     }
 }
 

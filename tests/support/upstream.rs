@@ -120,6 +120,8 @@ impl Record {
 }
 
 type OnAccept = dyn Fn(usize) -> Vec<Step> + Send + Sync;
+/// What is done with each piece of a request body; may answer on the same socket.
+type OnBytes<'a> = &'a mut dyn FnMut(&Wire, &[u8]) -> Result<(), Stop>;
 type OnCall = dyn Fn(&Call<'_>) -> Vec<Step> + Send + Sync;
 
 struct Shared {
@@ -480,11 +482,7 @@ impl Connection {
         self.wire.write(bytes).map_err(|_| End::ByPeer)
     }
 
-    fn read_body(
-        &mut self,
-        current: &mut Current,
-        each: &mut dyn FnMut(&Wire, &[u8]) -> Result<(), Stop>,
-    ) -> Result<(), End> {
+    fn read_body(&mut self, current: &mut Current, each: OnBytes<'_>) -> Result<(), End> {
         let number = current.number;
         let shared = Arc::clone(&self.shared);
         let answers = Wire::new(self.wire.share());
