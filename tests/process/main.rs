@@ -14,6 +14,7 @@ mod expect;
 mod faults;
 mod http;
 mod lifecycle;
+mod operator;
 mod reuse;
 mod scripted;
 mod timeouts;
