@@ -276,7 +276,10 @@ fn callers_that_leave_never_trip() {
     let breaker = format!("min_calls = 2, consecutive_failures = 2, {STAYS_OPEN}");
     let daemon = daemon(&upstream, &breaker, "");
     for gone in 1..=5 {
-        daemon.client().request("GET", "/", &[], b"");
+        let mut client = daemon.client();
+        client.request("GET", "/", &[], b"");
+        upstream.wait_in_progress(1);
+        drop(client);
         upstream.wait_until("that the proxy gave up", |record| {
             record.ended_by_peer() == gone
         });

@@ -129,15 +129,14 @@ fn the_status_tells_what_the_metrics_do() {
     let upstream = Upstream::answering("fine");
     let daemon = daemon(&upstream);
     assert_eq!(daemon.client().get("/").status, 200);
-    let mut client = Client::connect(daemon.address("admin"));
-    let response = client.call("GET", "/status", &[("host", "127.0.0.1")], b"");
-    let status: Value =
-        serde_json::from_slice(&response.expect("a whole response").body).expect("a JSON body");
+    let get = |target: &str| {
+        let mut client = Client::connect(daemon.address("admin"));
+        let response = client.call("GET", target, &[("host", "127.0.0.1")], b"");
+        response.expect("a whole response")
+    };
+    let status: Value = serde_json::from_slice(&get("/status").body).expect("a JSON body");
     assert_eq!(status["ready"], true);
     assert_eq!(status["upstreams"][0]["name"], "api");
     assert_eq!(status["upstreams"][0]["breakers"][0]["state"], "closed");
-    let page = client
-        .call("GET", "/", &[("host", "127.0.0.1")], b"")
-        .expect("a whole response");
-    assert!(page.text().contains("<html"));
+    assert!(get("/").text().contains("<html"));
 }
