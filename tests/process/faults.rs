@@ -265,14 +265,15 @@ fn one_that_answers_before_it_was_asked_is_not_believed() {
     let unasked = vec![Step::Send(message(200, "unasked"))];
     let upstream = Upstream::start_with(move |_| unasked.clone(), |_| reply(200, "asked"));
     let daemon = Daemon::proxying(&[upstream.url()], PATIENT);
-    for _ in 0..5 {
+    for _ in 0..10 {
         // Whether the proxy sees the stray answer before it wrote the request is a race of the
-        // two; that the second answer is taken for that of another request is never right.
+        // two; that the answer which follows is taken for that of another request is never right.
         let response = daemon.client().get("/");
         assert!(
             response.status == 502 || response.text() == "unasked",
             "{response:?}"
         );
+        upstream.wait_in_progress(0);
     }
     assert_nothing_held(&daemon);
 }

@@ -104,8 +104,18 @@ fn posts_to_an_upstream_that_keeps_a_connection_for(idle: Duration) {
     }
     let seen = upstream.seen();
     assert_eq!(connections(&seen), (0..10).collect::<Vec<_>>());
-    await_idle(&daemon, 0.0);
     assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_connection_that_died_idle_is_not_counted_as_one_for_long() {
+    let idle = Duration::from_millis(20);
+    let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
+    let daemon = daemon(&[&upstream], KEEP);
+    assert_eq!(daemon.client().get("/").status, 200);
+    upstream.wait_closed();
+    await_idle(&daemon, 0.0);
+    daemon.await_metric(CONNECTIONS, &[API], 0.0);
 }
 
 #[test]
