@@ -94,38 +94,30 @@ fn the_connection_used_last_is_used_next() {
     assert_eq!(connections(&upstream.seen()), [0, 1, 2, 1, 1, 1]);
 }
 
-fn posts_to_an_upstream_that_keeps_a_connection_for(idle: Duration) {
+fn call_an_upstream_that_keeps_a_connection_for(idle: Duration, method: &str) {
     let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
     let daemon = daemon(&[&upstream], KEEP);
     let mut client = daemon.client();
     for _ in 0..10 {
-        assert_eq!(client.post("/", b"once").status, 200);
+        let response = client
+            .call(method, "/", &[], b"")
+            .expect("a whole response");
+        assert_eq!(response.status, 200, "{response:?}");
         upstream.wait_closed();
     }
-    let seen = upstream.seen();
-    assert_eq!(connections(&seen), (0..10).collect::<Vec<_>>());
+    assert_eq!(connections(&upstream.seen()), (0..10).collect::<Vec<_>>());
     assert_nothing_held(&daemon);
 }
 
-#[test]
-fn a_connection_that_died_idle_is_not_counted_as_one_for_long() {
-    let idle = Duration::from_millis(20);
-    let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
-    let daemon = daemon(&[&upstream], KEEP);
-    assert_eq!(daemon.client().get("/").status, 200);
-    upstream.wait_closed();
-    await_idle(&daemon, 0.0);
-    daemon.await_metric(CONNECTIONS, &[API], 0.0);
-}
-
+/// Idle for long enough to be looked at before its reuse.
 #[test]
 fn a_connection_that_died_idle_is_replaced_without_a_word() {
-    posts_to_an_upstream_that_keeps_a_connection_for(Duration::from_millis(60));
+    call_an_upstream_that_keeps_a_connection_for(Duration::from_millis(60), "POST");
 }
 
 #[test]
-fn a_connection_that_died_at_once_is_replaced_without_a_word() {
-    posts_to_an_upstream_that_keeps_a_connection_for(Duration::from_millis(1));
+fn a_connection_that_died_at_once_costs_no_idempotent_request() {
+    call_an_upstream_that_keeps_a_connection_for(Duration::from_millis(1), "GET");
 }
 
 #[test]
