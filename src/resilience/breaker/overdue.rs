@@ -269,3 +269,21 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again() {
+        let mut running = Running::new();
+        for sequence in 0..100 {
+            let first = running.insert(2 * sequence, 0, Duration::ZERO);
+            running.insert(2 * sequence + 1, 0, Duration::ZERO);
+            running.end(first);
+            running.insert(2 * sequence + 1000, 0, Duration::ZERO);
+            assert_eq!(running.slots.len(), 2);
+            running.clear();
+        }
+    }
+}

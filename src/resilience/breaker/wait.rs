@@ -16,20 +16,18 @@ pub(super) fn open_wait(settings: &Settings, opens: u32, draw: u32) -> Duration 
     wait.saturating_add(millis(extra))
 }
 
-/// Stops at the cap and where rounding leaves no growth, so that it ends whatever `opens` is.
+/// Ends at the cap, or where rounding leaves no growth, whatever `opens` is.
 fn grown(settings: &Settings, opens: u32) -> Duration {
-    let mut wait = settings.open_for;
+    let cap = settings.open_for_max;
+    let mut wait = settings.open_for.min(cap);
     for _ in 1..opens {
-        if wait >= settings.open_for_max {
-            break;
-        }
-        let next = millis(wait.as_millis() * u128::from(settings.open_multiplier) / 1000);
+        let next = millis(wait.as_millis() * u128::from(settings.open_multiplier) / 1000).min(cap);
         if next <= wait {
             break;
         }
         wait = next;
     }
-    wait.min(settings.open_for_max)
+    wait
 }
 
 fn millis(millis: u128) -> Duration {

@@ -178,6 +178,25 @@ fn a_ring_forgets_the_oldest_call() {
 }
 
 #[test]
+fn a_ring_begins_anew_after_a_reset() {
+    let mut rig = Rig::new(Settings {
+        window: Window::Calls(3),
+        min_calls: 3,
+        failure_rate: FULL_RATE,
+        ..base()
+    });
+    // Four calls: the ring has turned by one.
+    rig.calls(4, Success);
+    rig.operate(Operation::Reset).unwrap();
+    rig.assert_counts(0, 0, 0);
+    rig.call(Failure);
+    rig.calls(2, Success);
+    rig.assert_counts(3, 1, 0);
+    rig.call(Success);
+    rig.assert_counts(3, 0, 0);
+}
+
+#[test]
 fn a_ring_of_one_holds_the_last_call() {
     let mut rig = Rig::new(Settings {
         window: Window::Calls(1),
