@@ -1,6 +1,6 @@
 //! One connection of a caller, from accept to close.
 
-use std::convert::Infallible;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,10 +50,9 @@ where
         watch: Rc::clone(&watch),
     });
     let service = service_fn(move |request: Request<Incoming>| {
-        let caller = Rc::clone(&caller);
-        async move { Ok::<_, Infallible>(caller.handle(request.map(Upload::new)).await) }
+        Rc::clone(&caller).handle(request.map(Upload::new))
     });
-    let connection = builder.serve_connection(TokioIo::new(wire), service);
+    let connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
     match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => tracing::debug!(%error, "connection of a caller ended"),

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
 use super::wire::Wire;
-use super::{Closed, Dialing, Download, Pool, Socket, Upload};
+use super::{Checkout, Closed, Dialing, Download, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
@@ -34,14 +34,17 @@ pub struct Connection {
     reused: bool,
 }
 
-/// A connection without an exchange.
-pub(super) struct Idle {
+/// A connection without an exchange, as the shelf keeps it.
+pub(super) struct Shelved {
     lease: Lease,
     pub(super) endpoint: SocketAddr,
     pub(super) worker: usize,
     pub(super) since: Instant,
     pub(super) expires: Instant,
 }
+
+/// A kept connection on its way to another exchange. Dropping it closes it.
+pub struct Idle(Connection);
 
 /// The hold on a connection's task; dropping it ends the task and so closes the socket.
 struct Lease {
@@ -152,28 +155,41 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropping the future abandons the exchange: drop the connection too.
-    pub async fn send(
+    pub fn send(
         &mut self,
         request: Request<Upload>,
-    ) -> Result<Response<Download>, SendError> {
-        let Some(lease) = &mut self.lease else {
-            return Err(SendError::Unsent(Box::new(request)));
-        };
-        lease.seen.store(false, Relaxed);
-        match lease.sender.try_send_request(request).await {
-            Ok(response) => {
-                self.persistent = is_persistent(response.version(), response.headers());
-                self.keep_alive = keep_alive(response.headers());
-                Ok(response.map(Download::new))
+    ) -> impl Future<Output = Result<Response<Download>, SendError>> {
+        // Handed over before the first await: the future need not keep the request.
+        let sent = match &mut self.lease {
+            Some(lease) => {
+                lease.seen.store(false, Relaxed);
+                Ok(lease.sender.try_send_request(request))
             }
-            Err(mut error) => Err(match error.take_message() {
-                Some(request) => SendError::Unsent(Box::new(request)),
-                None if error.error().is_parse() => SendError::Invalid,
-                None if error.error().is_user() => SendError::Upload,
-                None => SendError::Reset {
-                    answered: lease.seen.load(Relaxed),
-                },
-            }),
+            None => Err(Box::new(request)),
+        };
+        async move {
+            let answered = match sent {
+                Ok(sent) => sent.await,
+                Err(request) => return Err(SendError::Unsent(request)),
+            };
+            match answered {
+                Ok(response) => {
+                    self.persistent = is_persistent(response.version(), response.headers());
+                    self.keep_alive = keep_alive(response.headers());
+                    Ok(response.map(Download::new))
+                }
+                Err(mut error) => Err(match error.take_message() {
+                    Some(request) => SendError::Unsent(Box::new(request)),
+                    None if error.error().is_parse() => SendError::Invalid,
+                    None if error.error().is_user() => SendError::Upload,
+                    None => {
+                        let seen = self.lease.as_ref().map(|lease| lease.seen.load(Relaxed));
+                        SendError::Reset {
+                            answered: seen.unwrap_or_default(),
+                        }
+                    }
+                }),
+            }
         }
     }
 
@@ -183,8 +199,8 @@ impl Connection {
             return;
         };
         if !self.persistent || lease.sender.is_closed() {
-            drop(lease);
-            return self.pool.observer.closed(Closed::Asked);
+            self.lease = Some(lease);
+            return self.discard(Closed::Asked);
         }
         let mut kept = self.pool.limits.idle_timeout;
         if let Some(theirs) = self.keep_alive {
@@ -196,7 +212,7 @@ impl Connection {
             .map_or(expires, |retires| retires.min(expires));
         let (endpoint, worker) = (lease.endpoint, lease.worker);
         self.pool.checkin(
-            Idle {
+            Shelved {
                 lease,
                 endpoint,
                 worker,
@@ -208,34 +224,74 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
+impl Connection {
+    fn discard(&mut self, why: Closed) {
         if let Some(lease) = self.lease.take() {
             drop(lease);
-            self.pool.observer.closed(Closed::Abandoned);
+            self.pool.observer.closed(why);
         }
     }
 }
 
-impl Idle {
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.discard(Closed::Abandoned);
+    }
+}
+
+impl Shelved {
     /// Whether it is its age that ended it.
     pub(super) fn too_old(&self, now: Instant) -> bool {
         self.lease.retires.is_some_and(|at| at <= now)
     }
+}
 
-    /// Readies it for another exchange; `None` where the upstream has closed it.
-    pub(super) async fn revive(self, pool: Arc<Pool>) -> Option<Connection> {
-        let mut lease = self.lease;
-        if !lease.sender.is_ready() {
-            lease.sender.ready().await.ok()?;
-        }
-        Some(Connection {
-            lease: Some(lease),
+impl Idle {
+    pub(super) fn new(shelved: Shelved, pool: Arc<Pool>) -> Self {
+        Self(Connection {
+            lease: Some(shelved.lease),
             pool,
             persistent: false,
             keep_alive: None,
             reused: true,
         })
+    }
+
+    /// Takes it as it is, if its task waits for a request.
+    pub(super) fn ready(self) -> Checkout {
+        if self
+            .0
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.sender.is_ready())
+        {
+            self.0.pool.observer.reused();
+            Checkout::Ready(self.0)
+        } else {
+            Checkout::Idle(self)
+        }
+    }
+
+    /// Readies it for another exchange; `None` where the upstream has closed it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn revive(self) -> Option<Connection> {
+        let Self(mut connection) = self;
+        // Lets the reactor run once: an end of stream that the kernel already has reaches the
+        // connection's task before we look at it.
+        tokio::task::yield_now().await;
+        let alive = match &mut connection.lease {
+            Some(lease) => lease.sender.ready().await.is_ok(),
+            None => false,
+        };
+        if alive {
+            connection.pool.observer.reused();
+            return Some(connection);
+        }
+        connection.discard(Closed::Upstream);
+        None
     }
 }
 

@@ -16,7 +16,7 @@ mod shelf;
 mod wire;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
-pub use connection::{Connection, SendError};
+pub use connection::{Connection, Idle, SendError};
 pub use dial::{Dial, DialTcp, Dialed, Socket};
 
 use std::io;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use self::connection::Idle;
+use self::connection::Shelved;
 use self::shelf::{Shelf, Take};
 
 /// Limits of one pool.
@@ -116,19 +116,29 @@ struct Place(Option<Arc<Pool>>);
 /// What a waiter is handed.
 enum Grant {
     /// An idle connection to the endpoint it asked for.
-    Idle(Idle),
+    Idle(Shelved),
     /// The right to open one.
     Place(Place),
 }
 
 /// What [`Pool::checkout`] found.
 pub enum Checkout {
-    /// A kept connection.
-    Reused(Connection),
+    /// A kept connection, ready.
+    Ready(Connection),
+    /// A kept connection that has to be looked at first: [`Idle::revive`].
+    Idle(Idle),
     /// The right to open one.
     Dial(Dialing),
     /// All places are taken.
     Wait(Waiting),
+}
+
+/// What a wait for a connection brought.
+pub enum Granted {
+    /// A kept connection that has to be looked at first: [`Idle::revive`].
+    Idle(Idle),
+    /// The right to open one.
+    Dial(Dialing),
 }
 
 /// The right to open one connection to an endpoint.
@@ -143,6 +153,7 @@ pub struct Dialing {
 /// A place in the queue for a connection; dropping it leaves the queue.
 #[must_use]
 pub struct Waiting {
+    pool: Arc<Pool>,
     grant: oneshot::Receiver<Grant>,
     endpoint: SocketAddr,
     worker: usize,
@@ -174,13 +185,9 @@ impl Pool {
         &self.limits
     }
 
-    /// Takes a live idle connection to `endpoint` (unless only a `fresh` one will do), or a place
-    /// to open one, or queues for either.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes at most the idle connection that was being looked at.
-    pub async fn checkout(
+    /// Takes an idle connection to `endpoint` (unless only a `fresh` one will do), or a place to
+    /// open one, or queues for either.
+    pub fn checkout(
         self: &Arc<Self>,
         worker: usize,
         endpoint: SocketAddr,
@@ -188,14 +195,12 @@ impl Pool {
         now: Instant,
     ) -> Checkout {
         loop {
-            let max = self.limits.max_connections;
-            let take = self.lock().take(worker, endpoint, fresh, max);
+            let take = self
+                .lock()
+                .take(worker, endpoint, fresh, self.limits.max_connections);
             match take {
-                Take::Idle(idle) => {
-                    if let Some(connection) = self.revive(idle, now).await {
-                        return Checkout::Reused(connection);
-                    }
-                }
+                Take::Idle(idle) if idle.expires <= now => self.expire(idle, now),
+                Take::Idle(idle) => return self.ready(idle, worker, now),
                 Take::Place => {
                     let place = Place(Some(Arc::clone(self)));
                     let pool = Arc::clone(self);
@@ -210,7 +215,9 @@ impl Pool {
                     if let Some(evicted) = evicted {
                         self.close(evicted, Closed::Evicted);
                     }
+                    let pool = Arc::clone(self);
                     return Checkout::Wait(Waiting {
+                        pool,
                         grant,
                         endpoint,
                         worker,
@@ -220,39 +227,31 @@ impl Pool {
         }
     }
 
-    /// Makes a kept connection ready for another exchange, or closes it.
-    async fn revive(self: &Arc<Self>, idle: Idle, now: Instant) -> Option<Connection> {
-        if idle.expires <= now {
-            let why = if idle.too_old(now) {
-                Closed::MaxAge
-            } else {
-                Closed::IdleTimeout
-            };
-            self.close(idle, why);
-            return None;
+    /// Makes a kept connection ready for another exchange at once, where there is no doubt.
+    fn ready(self: &Arc<Self>, idle: Shelved, worker: usize, now: Instant) -> Checkout {
+        let sure =
+            idle.worker == worker && now.saturating_duration_since(idle.since) <= STALE_AFTER;
+        let idle = Idle::new(idle, Arc::clone(self));
+        if sure {
+            idle.ready()
+        } else {
+            Checkout::Idle(idle)
         }
-        if now.saturating_duration_since(idle.since) > STALE_AFTER {
-            // Lets the reactor run once: an end of stream that the kernel already has reaches the
-            // connection's task before we look at it.
-            tokio::task::yield_now().await;
-        }
-        let connection = idle.revive(Arc::clone(self)).await;
-        match connection {
-            Some(_) => self.observer.reused(),
-            None => self.observer.closed(Closed::Upstream),
-        }
-        connection
+    }
+
+    fn expire(&self, idle: Shelved, now: Instant) {
+        let why = if idle.too_old(now) {
+            Closed::MaxAge
+        } else {
+            Closed::IdleTimeout
+        };
+        self.close(idle, why);
     }
 
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
-    fn checkin(self: &Arc<Self>, idle: Idle, now: Instant) {
+    fn checkin(&self, idle: Shelved, now: Instant) {
         if idle.expires <= now {
-            let why = if idle.too_old(now) {
-                Closed::MaxAge
-            } else {
-                Closed::IdleTimeout
-            };
-            return self.close(idle, why);
+            return self.expire(idle, now);
         }
         let mut idle = idle;
         loop {
@@ -279,7 +278,7 @@ impl Pool {
         }
     }
 
-    fn close(&self, idle: Idle, why: Closed) {
+    fn close(&self, idle: Shelved, why: Closed) {
         drop(idle);
         self.observer.closed(why);
     }
@@ -288,12 +287,7 @@ impl Pool {
     pub fn reap(&self, now: Instant) {
         let expired = self.lock().expired(now);
         for idle in expired {
-            let why = if idle.too_old(now) {
-                Closed::MaxAge
-            } else {
-                Closed::IdleTimeout
-            };
-            self.close(idle, why);
+            self.expire(idle, now);
         }
     }
 
@@ -345,31 +339,23 @@ impl Waiting {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the queue; what was granted in that moment passes on.
-    pub async fn granted(self, pool: &Arc<Pool>) -> Checkout {
-        match self.grant.await {
-            Ok(Grant::Idle(idle)) => {
-                let now = crate::time::now();
-                match pool.revive(idle, now).await {
-                    Some(connection) => Checkout::Reused(connection),
-                    None => Box::pin(pool.checkout(self.worker, self.endpoint, false, now)).await,
-                }
-            }
-            Ok(Grant::Place(place)) => {
-                let Self {
-                    endpoint, worker, ..
-                } = self;
-                Checkout::Dial(Dialing {
-                    pool: Arc::clone(pool),
-                    place,
-                    endpoint,
-                    worker,
-                })
-            }
-            // The pool drops a sender only with the whole queue, when nobody can be waiting.
-            Err(_) => {
-                let now = crate::time::now();
-                Box::pin(pool.checkout(self.worker, self.endpoint, false, now)).await
-            }
+    pub async fn granted(self) -> Granted {
+        let Self {
+            pool,
+            grant,
+            endpoint,
+            worker,
+        } = self;
+        match grant.await {
+            Ok(Grant::Idle(idle)) => Granted::Idle(Idle::new(idle, pool)),
+            Ok(Grant::Place(place)) => Granted::Dial(Dialing {
+                pool,
+                place,
+                endpoint,
+                worker,
+            }),
+            // The pool drops a sender only when it ends itself, and we hold it.
+            Err(_) => std::future::pending().await,
         }
     }
 }

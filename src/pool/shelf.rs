@@ -9,14 +9,14 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::Grant;
-use super::connection::Idle;
+use super::connection::Shelved;
 
 /// Open, idle and awaited connections of one pool.
 pub(super) struct Shelf {
     /// Sockets open or being opened.
     open: usize,
-    /// Idle connections by the worker that drives them, oldest first.
-    idle: Vec<VecDeque<Idle>>,
+    /// Shelved connections by the worker that drives them, oldest first.
+    idle: Vec<VecDeque<Shelved>>,
     /// Sum of the lengths of `idle`.
     idle_count: usize,
     /// Oldest first. One that has gone is found out by its closed channel.
@@ -31,11 +31,11 @@ pub(super) struct Waiter {
 
 /// What a request is given.
 pub(super) enum Take {
-    Idle(Idle),
+    Idle(Shelved),
     /// The caller wraps it into a guard at once.
     Place,
     /// A place in the queue, and the idle connection to close so that its place comes free.
-    Wait(oneshot::Receiver<Grant>, Option<Idle>),
+    Wait(oneshot::Receiver<Grant>, Option<Shelved>),
 }
 
 impl Shelf {
@@ -90,7 +90,7 @@ impl Shelf {
     }
 
     /// The youngest idle connection of `worker` to `endpoint`.
-    fn take_idle(&mut self, worker: usize, endpoint: SocketAddr) -> Option<Idle> {
+    fn take_idle(&mut self, worker: usize, endpoint: SocketAddr) -> Option<Shelved> {
         let idle = self.idle.get_mut(worker)?;
         let position = idle.iter().rposition(|idle| idle.endpoint == endpoint)?;
         let taken = idle.remove(position)?;
@@ -99,7 +99,7 @@ impl Shelf {
     }
 
     /// The idle connection that was used least recently.
-    fn take_oldest(&mut self) -> Option<Idle> {
+    fn take_oldest(&mut self) -> Option<Shelved> {
         let oldest = self
             .idle
             .iter_mut()
@@ -111,7 +111,7 @@ impl Shelf {
     }
 
     /// Keeps an idle connection; returns the one that is too many, if any.
-    pub(super) fn put(&mut self, idle: Idle, max_idle: usize) -> Option<Idle> {
+    pub(super) fn put(&mut self, idle: Shelved, max_idle: usize) -> Option<Shelved> {
         let Some(shelf) = self.idle.get_mut(idle.worker) else {
             return Some(idle);
         };
@@ -148,12 +148,12 @@ impl Shelf {
         waiter
     }
 
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<Idle> {
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Shelved> {
         self.remove(|idle| idle.expires <= now)
     }
 
     /// Takes out all idle connections that `which` names.
-    pub(super) fn remove(&mut self, which: impl Fn(&Idle) -> bool) -> Vec<Idle> {
+    pub(super) fn remove(&mut self, which: impl Fn(&Shelved) -> bool) -> Vec<Shelved> {
         let mut removed = Vec::new();
         for shelf in &mut self.idle {
             let mut position = 0;

@@ -1,9 +1,9 @@
 //! One try against one endpoint: permit, endpoint, connection, send, first byte, verdict.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::request::Parts;
 use http::{Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
@@ -15,7 +15,9 @@ use super::route::Route;
 use super::trial::{Trial, UploadState};
 use super::watch::Flow;
 use super::{Caller, request};
-use crate::pool::{Checkout, Connection, Dialing, Download, SendError, Upload};
+use crate::pool::{
+    Checkout, Connection, Dialing, Download, Granted, Idle, SendError, Upload, Waiting,
+};
 use crate::resilience::Verdict;
 use crate::resilience::timeout::Deadline;
 use crate::time;
@@ -46,8 +48,7 @@ impl From<ProxyError> for Failed {
 pub(super) async fn attempt(
     caller: &Caller,
     route: &Arc<Route>,
-    head: Parts,
-    mut upload: Upload,
+    request: &mut Request<Upload>,
     deadline: &Deadline,
     slot: Slot,
     exchange: &mut Exchange,
@@ -56,26 +57,23 @@ pub(super) async fn attempt(
     let permit = route.breaker.admit(now).map_err(open)?;
     let mut trial = Trial::new(permit, &route.upstream);
     exchange.attempts += 1;
-    if !upload.is_empty() {
+    if !request.body().is_empty() {
         let state = UploadState::new(now);
         state.attach(trial.clock(), now);
-        upload.observe(Box::new(state.clone()));
+        request.body_mut().observe(Box::new(state.clone()));
         exchange.upload = Some(state);
     }
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         caller,
         route,
         deadline,
-        trial: &mut trial,
+        trial,
     };
-    match attempt
-        .run(Request::from_parts(head, upload), exchange)
-        .await
-    {
+    match attempt.run(request, exchange, now).await {
         Ok((response, connection, endpoint)) => {
             let now = time::now();
-            exchange.first_byte = Some(trial.elapsed(now));
-            trial.head(now);
+            exchange.first_byte = Some(attempt.trial.elapsed(now));
+            attempt.trial.head(now);
             let (head, body) = response.into_parts();
             let stream = Stream {
                 body,
@@ -86,11 +84,17 @@ pub(super) async fn attempt(
                 trailers: None,
             };
             Ok(judge_head(
-                head, stream, trial, route, deadline, exchange, now,
+                head,
+                stream,
+                attempt.trial,
+                route,
+                deadline,
+                exchange,
+                now,
             ))
         }
         Err(Failed(error, verdict)) => {
-            trial.fail(verdict, time::now());
+            attempt.trial.fail(verdict, time::now());
             Err(error)
         }
     }
@@ -124,7 +128,7 @@ fn judge_head(
         }
         None => Some(trial),
     };
-    request::strip_hop_by_hop(&mut head.headers);
+    request::clean(&mut head.headers);
     // What we speak to the caller, whatever the upstream spoke to us.
     head.version = Version::HTTP_11;
     let flow = (!ended).then(|| Flow {
@@ -161,51 +165,58 @@ struct Attempt<'a> {
     caller: &'a Caller,
     route: &'a Arc<Route>,
     deadline: &'a Deadline,
-    trial: &'a mut Trial,
+    trial: Trial,
 }
 
 type Answered = (Response<Download>, Connection, InFlight);
 
 impl Attempt<'_> {
     async fn run(
-        mut self,
-        mut request: Request<Upload>,
+        &mut self,
+        request: &mut Request<Upload>,
         exchange: &mut Exchange,
+        now: Instant,
     ) -> Result<Answered, Failed> {
-        let endpoint = self.route.upstream.pick().ok_or(ProxyError::NoEndpoint)?;
+        let upstream = &self.route.upstream;
+        let endpoint = upstream.pick().ok_or(ProxyError::NoEndpoint)?;
         exchange.endpoint = Some(endpoint.endpoint().address);
-        self.readdress(&mut request, &endpoint);
+        request::address(
+            request,
+            self.route,
+            endpoint.endpoint(),
+            self.deadline,
+            exchange.grpc,
+            now,
+        );
 
         // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
         let mut fresh = false;
         loop {
-            let mut connection = self.connect(&endpoint, fresh, exchange).await?;
+            let mut connection = self.connect(&endpoint, fresh, exchange, now).await?;
             let reused = connection.reused();
+            let resendable = reused && request.body().is_empty();
             let spare =
-                (reused && request.body().is_empty() && request::is_idempotent(request.method()))
-                    .then(|| copy(&request));
-            request = match self.send(&mut connection, request, exchange).await? {
+                (resendable && request::is_idempotent(request.method())).then(|| copy(request));
+            let outgoing = std::mem::take(request);
+            match self.send(&mut connection, outgoing, exchange, now).await? {
                 Ok(response) => return Ok((checked(response)?, connection, endpoint)),
                 // Whatever the connection says of it, the caller was first.
                 Err(_) if exchange.upload.as_ref().is_some_and(UploadState::broken) => {
                     return Err(ProxyError::ClientGone.into());
                 }
-                Err(SendError::Unsent(back)) if reused => *back,
-                Err(SendError::Reset { answered: false }) if let Some(spare) = spare => spare,
+                Err(SendError::Unsent(back)) if reused => *request = *back,
+                Err(SendError::Reset { answered: false }) if let Some(spare) = spare => {
+                    *request = spare;
+                }
                 Err(SendError::Unsent(_) | SendError::Reset { .. }) => {
                     return Err(ProxyError::UpstreamReset.into());
                 }
                 Err(SendError::Invalid) => return Err(ProxyError::BadResponse.into()),
                 Err(SendError::Upload) => return Err(ProxyError::ClientGone.into()),
-            };
-            self.route.upstream.metrics.resent();
+            }
+            upstream.metrics.resent();
             fresh = true;
         }
-    }
-
-    fn readdress(&self, request: &mut Request<Upload>, endpoint: &InFlight) {
-        let now = time::now();
-        request::address(request, self.route, endpoint.endpoint(), self.deadline, now);
     }
 
     /// Checks a connection out, waiting for one or opening one if need be.
@@ -214,38 +225,59 @@ impl Attempt<'_> {
         endpoint: &InFlight,
         fresh: bool,
         exchange: &mut Exchange,
+        now: Instant,
     ) -> Result<Connection, Failed> {
         let pool = &self.route.upstream.pool;
         let (worker, address) = (self.caller.proxy.worker, endpoint.endpoint().address);
-        let now = time::now();
-        let alarm = &self.caller.watch.alarm;
-        let looked = pool.checkout(worker, address, fresh, now);
-        let mut found = alarm
-            .race(now, looked, |now| self.expiry(now, None))
-            .await?;
-        if let Checkout::Wait(waiting) = found {
-            // The wait for a place is ours, not the upstream's: its clock stands still.
-            let clock = self.trial.clock();
-            clock.iter().for_each(|clock| clock.pause(now));
-            let own = now.checked_add(self.route.upstream.queue_timeout);
-            let own = own.map(|at| (at, ProxyError::PoolFull));
-            let granted = waiting.granted(pool);
-            let waited = alarm.race(now, granted, |now| self.expiry(now, own)).await;
-            clock.iter().for_each(|clock| clock.resume(time::now()));
-            found = waited.map_err(|error| Failed(error, Verdict::Ignored))?;
-        }
-        match found {
-            Checkout::Reused(connection) => Ok(connection),
-            Checkout::Dial(dialing) => self.dial(dialing, exchange).await,
-            Checkout::Wait(_) => Err(Failed(ProxyError::PoolFull, Verdict::Ignored)),
+        loop {
+            let dialing = match pool.checkout(worker, address, fresh, now) {
+                Checkout::Ready(connection) => return Ok(connection),
+                Checkout::Idle(idle) => {
+                    if let Some(connection) = self.revive(idle).await? {
+                        return Ok(connection);
+                    }
+                    continue;
+                }
+                Checkout::Dial(dialing) => dialing,
+                Checkout::Wait(waiting) => match self.wait(waiting).await? {
+                    Granted::Dial(dialing) => dialing,
+                    Granted::Idle(idle) => {
+                        if let Some(connection) = self.revive(idle).await? {
+                            return Ok(connection);
+                        }
+                        continue;
+                    }
+                },
+            };
+            return self.dial(dialing, exchange).await;
         }
     }
 
-    async fn dial(
-        &self,
-        dialing: Dialing,
-        exchange: &mut Exchange,
-    ) -> Result<Connection, Failed> {
+    /// Looks at a connection that may have died while nobody watched.
+    async fn revive(&self, idle: Idle) -> Result<Option<Connection>, Failed> {
+        let alarm = &self.caller.watch.alarm;
+        let mut revived = Box::pin(idle.revive());
+        let expiry = |now| self.expiry(now, None);
+        Ok(alarm.race(time::now(), revived.as_mut(), expiry).await?)
+    }
+
+    /// Waits for a connection or the right to open one. That wait is ours, not the upstream's: the
+    /// attempt clock stands still.
+    async fn wait(&mut self, waiting: Waiting) -> Result<Granted, Failed> {
+        let now = time::now();
+        let clock = self.trial.clock();
+        clock.iter().for_each(|clock| clock.pause(now));
+        let own = now.checked_add(self.route.upstream.queue_timeout);
+        let own = own.map(|at| (at, ProxyError::PoolFull));
+        let alarm = &self.caller.watch.alarm;
+        let mut granted = Box::pin(waiting.granted());
+        let expiry = |now| self.expiry(now, own);
+        let waited = alarm.race(now, granted.as_mut(), expiry).await;
+        clock.iter().for_each(|clock| clock.resume(time::now()));
+        waited.map_err(|error| Failed(error, Verdict::Ignored))
+    }
+
+    async fn dial(&self, dialing: Dialing, exchange: &mut Exchange) -> Result<Connection, Failed> {
         let now = time::now();
         let own = self
             .route
@@ -254,9 +286,9 @@ impl Attempt<'_> {
             .and_then(|connect| now.checked_add(connect));
         let own = own.map(|at| (at, ProxyError::ConnectTimeout));
         let alarm = &self.caller.watch.alarm;
-        let opened = alarm
-            .race(now, dialing.open(), |now| self.expiry(now, own))
-            .await?;
+        let mut opening = Box::pin(dialing.open());
+        let expiry = |now| self.expiry(now, own);
+        let opened = alarm.race(now, opening.as_mut(), expiry).await?;
         exchange.connected = Some(time::now().saturating_duration_since(now));
         Ok(opened.map_err(|_| ProxyError::ConnectFailed)?)
     }
@@ -266,11 +298,11 @@ impl Attempt<'_> {
         connection: &mut Connection,
         request: Request<Upload>,
         exchange: &Exchange,
+        now: Instant,
     ) -> Result<Result<Response<Download>, SendError>, Failed> {
-        let now = time::now();
         let upload = exchange.upload.as_ref();
         let idle = self.route.timeouts.stream_idle;
-        let sent = connection.send(request);
+        let sent = pin!(connection.send(request));
         let alarm = &self.caller.watch.alarm;
         let expiry = |now| {
             let next = self.expiry(now, None)?;

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request};
 
+use super::Caller;
 use super::error::{ProxyError, Reason};
 use super::request::REQUEST_ID;
 use super::route::Route;
 use super::trial::UploadState;
-use super::{Caller, request};
 use crate::pool::Upload;
 use crate::telemetry::access_log::Entry;
 use crate::time;
@@ -49,7 +49,7 @@ impl Exchange {
             caller: Rc::clone(caller),
             started: now,
             route: None,
-            grpc: request::is_grpc(request.headers()),
+            grpc: false,
             method: request.method().clone(),
             path: logged
                 .then(|| request.uri().path_and_query().cloned())

@@ -1,5 +1,7 @@
 //! One request from its head to its response: the order of the policies.
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,33 +28,41 @@ impl Caller {
     ///
     /// Dropping the future at any point gives back whatever the request held; it is logged and
     /// counted as a caller that went away.
-    pub async fn handle(self: Rc<Self>, request: Request<Upload>) -> Response<ResponseBody> {
-        let now = time::now();
-        self.watch.busy();
-        let mut exchange = Exchange::begin(&self, &request, now);
-        match self.forward(request, &mut exchange).await {
-            Ok(answer) => answer.into_response(exchange, time::now()),
-            Err(error) => reply::local(error, exchange),
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps what it takes by value twice")]
+    pub fn handle(
+        self: Rc<Self>,
+        mut request: Request<Upload>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
+        // The future is moved once per request: its size is paid for each time.
+        async move {
+            let now = time::now();
+            self.watch.busy();
+            let mut exchange = Exchange::begin(&self, &request, now);
+            let forwarded = self.forward(&mut request, &mut exchange).await;
+            Ok(match forwarded {
+                Ok(answer) => answer.into_response(exchange, time::now()),
+                Err(error) => reply::local(error, exchange),
+            })
         }
     }
 
     async fn forward(
         &self,
-        request: Request<Upload>,
+        request: &mut Request<Upload>,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
-        let (mut head, upload) = request.into_parts();
         let now = exchange.started;
 
-        request::check(&head)?;
+        let survey = request::survey(request)?;
+        exchange.grpc = survey.grpc;
         let routes = self.listener.routes.load();
-        let route = routes.find(&head.method, &head.uri, &head.headers);
+        let route = routes.find(request.method(), request.uri(), request.headers());
         let route = Arc::clone(route.ok_or(ProxyError::NoRoute)?);
         drop(routes);
         exchange.route = Some(Arc::clone(&route));
 
         let timeouts = &route.timeouts;
-        let client_time = request::client_time(&head, &route);
+        let client_time = request::client_time(&survey, request.headers(), &route);
         let deadline = Deadline::new(now, timeouts.request, timeouts.total, client_time);
         if let Some(limit) = deadline.past(now) {
             return Err(out_of_time(limit, ProxyError::Deadline));
@@ -61,9 +71,9 @@ impl Caller {
         route.breaker.peek(now).map_err(open)?;
         let slot = self.slot(&route, &deadline, exchange).await?;
 
-        request::prepare(&mut head);
-        exchange.identify(&head.headers);
-        attempt::attempt(self, &route, head, upload, &deadline, slot, exchange).await
+        request::prepare(request, &survey);
+        exchange.identify(request.headers());
+        attempt::attempt(self, &route, request, &deadline, slot, exchange).await
     }
 
     /// Enters the bulkhead, waiting in its queue if need be.
@@ -84,6 +94,7 @@ impl Caller {
         };
         let since = time::now();
         let due = deadline.bound(since.checked_add(upstream.queue_timeout));
+        let waiting = pin!(waiting);
         let waited = self
             .watch
             .alarm

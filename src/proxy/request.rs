@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 
@@ -19,44 +18,81 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// The request id, made where there is none.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Refuses what two parsers could read differently, as far as a parsed head shows it.
+/// What the fields of a request head say, gathered in one pass: each look-up in the map would hash
+/// its name again.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// It is a gRPC call: its outcome stands in the trailers.
+    pub(super) grpc: bool,
+    grpc_timeout: Option<HeaderValue>,
+    has_request_id: bool,
+    has_expect: bool,
+    has_hop_by_hop: bool,
+}
+
+/// Looks a request head through, and refuses what two parsers could read differently as far as a
+/// parsed head shows it.
 ///
 /// # Errors
 ///
 /// [`ProxyError::BadRequest`] with the rule that is broken.
-pub(super) fn check(head: &Parts) -> Result<(), ProxyError> {
+pub(super) fn survey<B>(request: &Request<B>) -> Result<Survey, ProxyError> {
     let bad = |rule| Err(ProxyError::BadRequest(rule));
-    let mut hosts = head.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(_), Some(_)) => return bad("more than one Host field (RFC 9112 §3.2)"),
-        (None, _) if head.version >= Version::HTTP_11 => {
-            return bad("no Host field (RFC 9112 §3.2)");
+    let mut survey = Survey::default();
+    let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+    for (name, value) in request.headers() {
+        match name.as_str() {
+            "host" => {
+                hosts += 1;
+                if !is_host(value) {
+                    return bad("malformed Host field (RFC 9112 §3.2)");
+                }
+            }
+            "content-length" => lengths += 1,
+            "transfer-encoding" => {
+                codings += 1;
+                if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                    return bad("a Transfer-Encoding other than chunked (RFC 9112 §6.1)");
+                }
+            }
+            "content-type" => survey.grpc = value.as_bytes().starts_with(b"application/grpc"),
+            "grpc-timeout" => survey.grpc_timeout = Some(value.clone()),
+            "x-request-id" => survey.has_request_id = true,
+            "expect" => survey.has_expect = true,
+            name => survey.has_hop_by_hop |= is_hop_by_hop(name),
         }
-        (Some(host), None) if !is_host(host) => return bad("malformed Host field"),
-        _ => {}
     }
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
-        let only_chunked = codings
-            .next()
-            .is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-        if !only_chunked || codings.next().is_some() {
-            return bad("a Transfer-Encoding other than chunked (RFC 9112 §6.1)");
-        }
-        if head.headers.contains_key(CONTENT_LENGTH) {
-            return bad("both Content-Length and Transfer-Encoding (RFC 9112 §6.1)");
-        }
-        if head.version < Version::HTTP_11 {
-            return bad("Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)");
-        }
+    if hosts > 1 {
+        return bad("more than one Host field (RFC 9112 §3.2)");
     }
-    if head.headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+    if hosts == 0 && request.version() >= Version::HTTP_11 {
+        return bad("no Host field (RFC 9112 §3.2)");
+    }
+    if codings > 1 {
+        return bad("more than one Transfer-Encoding field (RFC 9112 §6.1)");
+    }
+    if codings > 0 && lengths > 0 {
+        return bad("both Content-Length and Transfer-Encoding (RFC 9112 §6.1)");
+    }
+    if codings > 0 && request.version() < Version::HTTP_11 {
+        return bad("Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)");
+    }
+    if lengths > 1 {
         return bad("more than one Content-Length field (RFC 9110 §8.6)");
     }
-    if head.method == Method::CONNECT {
+    if request.method() == Method::CONNECT {
         return bad("CONNECT is not served here");
     }
-    Ok(())
+    Ok(survey)
+}
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1), apart from `Transfer-Encoding`,
+/// which is chunked or refused and tells hyper to chunk again.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade"
+    )
 }
 
 /// Characters of `uri-host [":" port]` (RFC 3986 §3.2.2); empty is legal.
@@ -75,23 +111,14 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// Whether it is a gRPC call, so that its outcome stands in the trailers.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
 /// The time that the caller still gives us, by `grpc-timeout` or the route's own field.
-pub(super) fn client_time(head: &Parts, route: &Route) -> Option<Duration> {
-    let grpc = head
-        .headers
-        .get(GRPC_TIMEOUT)
-        .and_then(|value| timeout::parse_grpc_timeout(value.as_bytes()));
+pub(super) fn client_time(survey: &Survey, headers: &HeaderMap, route: &Route) -> Option<Duration> {
+    let grpc = survey.grpc_timeout.as_ref();
+    let grpc = grpc.and_then(|value| timeout::parse_grpc_timeout(value.as_bytes()));
     let own = route
         .deadline_header
         .as_ref()
-        .and_then(|name| head.headers.get(name))
+        .and_then(|name| headers.get(name))
         .and_then(|value| timeout::parse_millis(value.as_bytes()));
     match (grpc, own) {
         (Some(grpc), Some(own)) => Some(grpc.min(own)),
@@ -100,22 +127,26 @@ pub(super) fn client_time(head: &Parts, route: &Route) -> Option<Duration> {
 }
 
 /// Makes the caller's head ours: origin form, HTTP/1.1, no hop-by-hop fields, a request id.
-pub(super) fn prepare(head: &mut Parts) {
-    head.version = Version::HTTP_11;
-    if head.uri.scheme().is_some() || head.uri.authority().is_some() {
-        let asterisk = head.method == Method::OPTIONS && head.uri.path() == "*";
+pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
+    *request.version_mut() = Version::HTTP_11;
+    if request.uri().authority().is_some() {
+        let asterisk = request.method() == Method::OPTIONS && request.uri().path() == "*";
         let path = if asterisk {
             Some(PathAndQuery::from_static("*"))
         } else {
             None
         };
-        let path = path.or_else(|| head.uri.path_and_query().cloned());
-        head.uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
+        let path = path.or_else(|| request.uri().path_and_query().cloned());
+        *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
-    strip_hop_by_hop(&mut head.headers);
-    head.headers.remove(EXPECT);
-    if !head.headers.contains_key(REQUEST_ID) {
-        head.headers.insert(REQUEST_ID, request_id());
+    if survey.has_hop_by_hop {
+        strip_hop_by_hop(request.headers_mut());
+    }
+    if survey.has_expect {
+        request.headers_mut().remove(EXPECT);
+    }
+    if !survey.has_request_id {
+        request.headers_mut().insert(REQUEST_ID, request_id());
     }
 }
 
@@ -125,6 +156,7 @@ pub(super) fn address<B>(
     route: &Route,
     endpoint: &Endpoint,
     deadline: &Deadline,
+    grpc: bool,
     now: Instant,
 ) {
     let headers = request.headers_mut();
@@ -143,7 +175,7 @@ pub(super) fn address<B>(
     let Some(remaining) = deadline.remaining(now) else {
         return;
     };
-    if headers.contains_key(GRPC_TIMEOUT) {
+    if grpc && headers.contains_key(GRPC_TIMEOUT) {
         set(
             headers,
             &GRPC_TIMEOUT,
@@ -175,25 +207,27 @@ fn request_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
-/// Takes away what concerns one connection only (RFC 9110 §7.6.1), in either direction.
-///
-/// `Transfer-Encoding` stays: it is chunked or refused, and tells hyper to chunk again.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
-        headers.remove(CONNECTION);
-        for token in named
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+/// Takes away what concerns one connection only (RFC 9110 §7.6.1), if there is any.
+pub(super) fn clean(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
+        strip_hop_by_hop(headers);
+    }
+}
+
+#[cold]
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    for token in named
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+    {
+        if let Ok(name) = HeaderName::from_bytes(token.trim_ascii())
+            && !matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | HOST)
         {
-            if let Ok(name) = HeaderName::from_bytes(token.trim_ascii())
-                && !matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | HOST)
-            {
-                headers.remove(name);
-            }
+            headers.remove(name);
         }
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE] {
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE] {
         headers.remove(name);
     }
 }

@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
@@ -38,18 +39,18 @@ impl Alarm {
     /// `expiry` is asked at `now` and then whenever the instant that it named has come; `Ok(None)`
     /// ends the asking. Where both are ready in one poll, completion wins.
     ///
-    /// Must be polled by the task that [`drive`]s this alarm, and again on each of its polls.
+    /// `work` comes pinned, because what an `async fn` takes by value it keeps twice. Must be polled
+    /// by the task that [`drive`]s this alarm, and again on each of its polls.
     ///
     /// # Errors
     ///
     /// What `expiry` returned.
-    pub async fn race<T, E>(
+    pub fn race<T, E>(
         &self,
         now: Instant,
-        work: impl Future<Output = T>,
+        mut work: Pin<&mut impl Future<Output = T>>,
         mut expiry: impl FnMut(Instant) -> Result<Option<Instant>, E>,
-    ) -> Result<T, E> {
-        let mut work = std::pin::pin!(work);
+    ) -> impl Future<Output = Result<T, E>> {
         let mut next = Some(now);
         let mut seen = now;
         std::future::poll_fn(move |cx| {
@@ -65,7 +66,6 @@ impl Alarm {
             }
             Poll::Pending
         })
-        .await
     }
 
     /// Asks for a poll of the task at `at` or earlier.
@@ -89,13 +89,12 @@ impl Alarm {
 /// Runs `task` to its end, waking it for the wishes of `alarm`.
 ///
 /// `overdue` is asked at each firing, after the task was polled, and ends the drive when it says
-/// so; it may add wishes. Returns `None` in that case. Dropping the drive drops the task.
+/// so; it may add wishes. Returns `None` in that case.
 pub async fn drive<F: Future>(
     alarm: &Alarm,
-    task: F,
+    mut task: Pin<&mut F>,
     mut overdue: impl FnMut(Instant) -> bool,
 ) -> Option<F::Output> {
-    let mut task = std::pin::pin!(task);
     let mut timer = std::pin::pin!(tokio::time::sleep_until(alarm.fired().into()));
     let mut armed: Option<Instant> = None;
     let mut fired: Option<Instant> = None;
@@ -129,6 +128,7 @@ pub async fn drive<F: Future>(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -148,7 +148,10 @@ mod tests {
         let start = now();
         let alarm = Alarm::new(start);
         let at = start + Duration::from_millis(70);
-        assert_eq!(drive(&alarm, until(&alarm, at), |_| false).await, Some(()));
+        assert_eq!(
+            drive(&alarm, pin!(until(&alarm, at)), |_| false).await,
+            Some(())
+        );
         assert!(now() >= at);
         assert!(now() < at + Duration::from_millis(2));
     }
@@ -159,7 +162,8 @@ mod tests {
         let alarm = Alarm::new(start);
         let second = Duration::from_secs(1);
         let task = async {
-            let late = alarm.race(start, until(&alarm, start + second), |now| {
+            let early = pin!(until(&alarm, start + second));
+            let late = alarm.race(start, early, |now| {
                 if now >= start + 10 * second {
                     Err(())
                 } else {
@@ -171,7 +175,7 @@ mod tests {
             until(&alarm, start + 3 * second).await;
             assert!(now() >= start + 3 * second);
         };
-        assert!(drive(&alarm, task, |_| false).await.is_some());
+        assert!(drive(&alarm, pin!(task), |_| false).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -179,10 +183,10 @@ mod tests {
         let start = now();
         let alarm = Alarm::new(start);
         let at = start + Duration::from_secs(1);
-        let sleep = tokio::time::sleep_until(at.into());
+        let sleep = pin!(tokio::time::sleep_until(at.into()));
         let expiry = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
         let both = alarm.race(start, sleep, expiry);
-        assert_eq!(drive(&alarm, both, |_| false).await, Some(Ok(())));
+        assert_eq!(drive(&alarm, pin!(both), |_| false).await, Some(Ok(())));
     }
 
     #[tokio::test(start_paused = true)]
@@ -190,7 +194,7 @@ mod tests {
         let start = now();
         let alarm = Alarm::new(start);
         alarm.want(start + Duration::from_secs(3));
-        let ended = drive(&alarm, std::future::pending::<()>(), |at| {
+        let ended = drive(&alarm, pin!(std::future::pending::<()>()), |at| {
             assert!(at >= start + Duration::from_secs(3));
             true
         })
