@@ -27,7 +27,7 @@ has() {
         echo "failed: \`$1\` is not installed" >&2
         exit 1
     fi
-    skip "\`$1\` is not installed (.ci/run installs it)"
+    skip "\`$1\` is not installed"
     return 1
 }
 

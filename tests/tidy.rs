@@ -506,7 +506,8 @@ fn texts() -> BTreeMap<String, String> {
             let path = folder.join(entry.file_name());
             let name = path.to_str().unwrap().to_owned();
             if entry.file_type().unwrap().is_dir() {
-                if ![".git", "target", "vendor", "mutants.out"].contains(&name.as_str()) {
+                let made = [".git", "target", "vendor", "mutants.out"];
+                if !made.iter().any(|folder| path.ends_with(folder)) {
                     folders.push(path);
                 }
             } else if name != "Cargo.lock"
