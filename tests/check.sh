@@ -91,8 +91,7 @@ loom() {
         return
     fi
     # A cfg of our own: `loom` would reach tokio as well. Own folder: the flags rebuild everything.
-    RUSTFLAGS="--cfg outrigger_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" \
-        CARGO_PROFILE_TEST_OPT_LEVEL=2 LOOM_MAX_PREEMPTIONS=3 \
+    RUSTFLAGS="--cfg outrigger_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom" LOOM_MAX_PREEMPTIONS=3 \
         cargo test --locked --lib models
 }
 
