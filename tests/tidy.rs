@@ -525,10 +525,11 @@ fn test_modules(sources: &BTreeMap<String, String>) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources {
         let folder = path.trim_end_matches(".rs").trim_end_matches("/mod");
-        for module in test_items(text).filter_map(|(_, rest)| rest.strip_prefix("mod ")) {
-            if let Some((name, _)) = module.split_once(';')
-                && !name.contains(char::is_whitespace)
-            {
+        for (_, item) in test_items(text) {
+            // `mod tests;` or `pub(crate) mod capture;`.
+            let declaration = item.lines().next().unwrap_or_default().strip_suffix(';');
+            let words = declaration.unwrap_or_default().split_whitespace();
+            if let [.., "mod", name] = words.collect::<Vec<_>>().as_slice() {
                 found.push(format!("{folder}/{name}"));
             }
         }
