@@ -121,6 +121,17 @@ fn a_connection_that_died_at_once_costs_no_idempotent_request() {
 }
 
 #[test]
+fn a_connection_that_died_idle_is_not_counted_as_one_for_long() {
+    let idle = Duration::from_millis(20);
+    let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
+    let daemon = daemon(&[&upstream], KEEP);
+    assert_eq!(daemon.client().get("/").status, 200);
+    upstream.wait_closed();
+    await_idle(&daemon, 0.0);
+    daemon.await_metric(CONNECTIONS, &[API], 0.0);
+}
+
+#[test]
 fn an_idempotent_request_is_resent_once_when_its_reused_connection_dies() {
     for (steps, end) in [(Step::Reset, "reset"), (Step::Close, "closed")] {
         let upstream = Upstream::start(dies_when_reused(vec![Step::ReadBody, steps]));
