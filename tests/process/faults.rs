@@ -7,8 +7,9 @@ use outrigger::proxy::error::ProxyError;
 use crate::expect::{ABORTED, API, CONNECTIONS, assert_nothing_held, assert_replies, assert_row};
 use crate::support::client::Response;
 use crate::support::daemon::Daemon;
+use crate::support::dead::{Deaf, Refusing};
 use crate::support::gate::Gate;
-use crate::support::upstream::{Deaf, Refusing, Step, Upstream, message, reply, send, then};
+use crate::support::upstream::{Step, Upstream, message, reply, send, then};
 
 /// Short for what never comes, and the breaker out of the way.
 const IMPATIENT: &str = r#"

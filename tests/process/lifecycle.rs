@@ -145,7 +145,7 @@ fn it_is_asked_at_the_address_of_its_configuration() {
 
 #[test]
 fn nobody_there_is_not_healthy_and_not_waited_for() {
-    let refusing = crate::support::upstream::Refusing::start();
+    let refusing = crate::support::dead::Refusing::start();
     let url = refusing.url();
     let healthy = run(&["healthcheck", "--url", &url]);
     assert_eq!(healthy.status.code(), Some(1), "{healthy:?}");

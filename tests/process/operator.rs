@@ -103,20 +103,17 @@ fn strangers_are_kept_out() {
     let daemon = daemon(&upstream);
     let admin = daemon.address("admin");
     let target = "/upstreams/api/breaker/open";
-    let evil = [("host", "localhost"), ("origin", "http://evil.test")];
-    let rows: [(&str, &[(&str, &str)], u16); 3] = [
-        ("POST", &[("host", "evil.test")], 403),
-        ("POST", &evil, 403),
-        ("GET", &[("host", "localhost")], 405),
-    ];
-    for (method, fields, status) in rows {
+    let local = ("host", "localhost");
+    let status = |method: &str, fields: &[(&str, &str)]| {
         let response = Client::connect(admin).call(method, target, fields, b"");
-        assert_eq!(
-            response.expect("a whole response").status,
-            status,
-            "{method} {fields:?}"
-        );
-    }
+        response.expect("a whole response").status
+    };
+    assert_eq!(status("POST", &[("host", "evil.test")]), 403);
+    assert_eq!(
+        status("POST", &[local, ("origin", "http://evil.test")]),
+        403
+    );
+    assert_eq!(status("GET", &[local]), 405);
     // The metrics listener may face the network: it has no such page at all.
     let mut metrics = Client::connect(daemon.address("metrics"));
     let response = metrics.call("POST", target, &[("host", "localhost")], b"");

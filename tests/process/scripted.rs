@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::support::client::Client;
+use crate::support::dead::Refusing;
 use crate::support::gate::Gate;
 use crate::support::metrics;
-use crate::support::upstream::{Refusing, Step, Upstream, message, reply, send, then};
+use crate::support::upstream::{Step, Upstream, message, reply, send, then};
 use crate::support::wire::Stop;
 
 #[test]
