@@ -305,13 +305,17 @@ fn at_the_cap_an_idle_connection_makes_way_for_another_endpoint() {
             "{name} was never chosen"
         );
     }
-    assert_eq!((first.seen().max_open, second.seen().max_open), (1, 1));
-    let open = |upstream: &Upstream| upstream.seen().open();
-    let changes = |record: &Record| record.ended_by_peer() > 0;
-    first.wait_until("an eviction", changes);
-    second.wait_until("an eviction", changes);
+    // At last one of them has the one connection, and the other none.
+    let last = answers.last().map(String::as_str);
+    let (keeps, evicted) = if last == Some("first") {
+        (&first, &second)
+    } else {
+        (&second, &first)
+    };
+    assert!(evicted.wait_closed().ended_by_peer() > 0);
+    let kept = keeps.wait_until("one connection", |record| record.open() == 1);
+    assert!(kept.ended_by_peer() > 0);
     daemon.await_metric(CONNECTIONS, &[API], 1.0);
-    assert!(open(&first) + open(&second) <= 2);
     assert_nothing_held(&daemon);
 }
 
