@@ -74,7 +74,7 @@ fn assert_rejects(daemon: &Daemon, upstream: &Upstream) {
 fn assert_tripped_once(daemon: &Daemon, cause: &str) {
     daemon.await_metric(TRANSITIONS, &[API, ("to", "open")], 1.0);
     daemon.await_metric(TRANSITIONS, &[API, ("to", "open"), ("cause", cause)], 1.0);
-    assert_eq!(daemon.logged("breaker opened").len(), 1);
+    assert_eq!(daemon.await_logged("breaker opened", 1).len(), 1);
 }
 
 /// Asks again while the breaker rejects, so that its answer is that of a probe.
@@ -302,7 +302,7 @@ fn good_probes_close_it_again() {
     await_breaker(&daemon, "closed");
     assert_eq!(statuses(&daemon, 5), [200; 5]);
     daemon.await_metric(TRANSITIONS, &[API, ("cause", "recovered")], 1.0);
-    assert_eq!(daemon.logged("breaker closed").len(), 1);
+    assert_eq!(daemon.await_logged("breaker closed", 1).len(), 1);
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn a_forced_open_breaker_rejects_until_it_is_left_to_itself() {
     assert_eq!(operate(&daemon, "auto"), 200);
     await_breaker(&daemon, "closed");
     assert_eq!(client.get("/").text(), "fine");
-    let audit = daemon.logged("breaker operation");
+    let audit = daemon.await_logged("breaker operation", 2);
     assert_eq!(audit.len(), 2, "{audit:?}");
     assert!(audit[0].to_string().contains("a test"), "{audit:?}");
 }

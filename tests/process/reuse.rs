@@ -98,7 +98,7 @@ fn call_an_upstream_that_keeps_a_connection_for(idle: Duration, method: &str, ro
     let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
     let daemon = daemon(&[&upstream], KEEP);
     let mut client = daemon.client();
-    for _ in 0..10 {
+    for _ in 0..rounds {
         let response = client
             .call(method, "/", &[], b"")
             .expect("a whole response");

@@ -177,15 +177,17 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Log lines so far whose message is this.
-    pub(crate) fn logged(&self, message: &str) -> Vec<Value> {
-        let lines = self.log.all();
-        let lines = lines
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines
-            .filter(|line| field(line, "message") == Some(message))
-            .collect()
+    /// Waits for `count` log lines whose message is this, and returns all of them.
+    pub(crate) fn await_logged(&self, message: &str, count: usize) -> Vec<Value> {
+        let these = |written: &Written| -> Vec<Value> {
+            let lines = written.lines.iter();
+            let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines
+                .filter(|line| field(line, "message") == Some(message))
+                .collect()
+        };
+        self.log
+            .wait(|written| these(written).len() >= count, these)
     }
 
     /// Waits for the access log line of which `pick` is true.

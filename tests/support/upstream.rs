@@ -93,7 +93,7 @@ pub(crate) struct Record {
     pub(crate) connections: Vec<Option<End>>,
     /// Connections open at once, at most.
     pub(crate) max_open: usize,
-    /// Requests whose steps are not over.
+    /// Requests whose answer is not on its way yet.
     pub(crate) in_progress: usize,
     /// Requests in progress at once, at most.
     pub(crate) max_in_progress: usize,
@@ -224,7 +224,7 @@ impl Upstream {
         record
     }
 
-    /// Waits until this many requests are between their head and the end of their steps.
+    /// Waits until this many requests are between their head and their answer.
     pub(crate) fn wait_in_progress(&self, count: usize) -> Record {
         let what = format!("{count} requests in progress");
         self.wait_until(&what, |record| record.in_progress == count)
@@ -318,6 +318,7 @@ struct Connection {
 struct Current {
     number: usize,
     framing: Framing,
+    over: bool,
 }
 
 enum Framing {
@@ -332,6 +333,7 @@ impl Connection {
         let mut nothing = Current {
             number: usize::MAX,
             framing: Framing::Done,
+            over: true,
         };
         if let Err(end) = self.run(steps, &mut nothing) {
             return end;
@@ -353,7 +355,7 @@ impl Connection {
             let end = self
                 .run(steps, &mut current)
                 .and_then(|()| self.read_body(&mut current, &mut |_, _| Ok(())));
-            self.shared.note(|record| record.in_progress -= 1);
+            self.settle(&mut current);
             if let Err(end) = end {
                 return end;
             }
@@ -380,11 +382,20 @@ impl Connection {
             record.max_in_progress = record.max_in_progress.max(record.in_progress);
             record.requests.len() - 1
         });
-        Current { number, framing }
+        Current {
+            number,
+            framing,
+            over: false,
+        }
     }
 
     fn run(&mut self, steps: Vec<Step>, current: &mut Current) -> Result<(), End> {
-        for step in steps {
+        let last = steps.len().saturating_sub(1);
+        for (index, step) in steps.into_iter().enumerate() {
+            if index == last && matches!(step, Step::Send(_)) {
+                // Whoever has the answer may ask again before this thread runs on.
+                self.settle(current);
+            }
             match step {
                 Step::ReadBody => self.read_body(current, &mut |_, _| Ok(()))?,
                 Step::Send(bytes) => self.write(&bytes)?,
@@ -421,6 +432,13 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// The request is no longer in progress.
+    fn settle(&self, current: &mut Current) {
+        if !std::mem::replace(&mut current.over, true) {
+            self.shared.note(|record| record.in_progress -= 1);
+        }
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), End> {
