@@ -94,16 +94,23 @@ fn the_connection_used_last_is_used_next() {
     assert_eq!(connections(&upstream.seen()), [0, 1, 2, 1, 1, 1]);
 }
 
-fn call_an_upstream_that_keeps_a_connection_for(idle: Duration, method: &str, rounds: usize) {
+fn call_an_upstream_that_keeps_a_connection_for(
+    idle: Duration,
+    method: &str,
+    rounds: usize,
+    after: Duration,
+) {
     let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
     let daemon = daemon(&[&upstream], KEEP);
     let mut client = daemon.client();
+    let pause = Gate::new();
     for _ in 0..rounds {
         let response = client
             .call(method, "/", &[], b"")
             .expect("a whole response");
         assert_eq!(response.status, 200, "{response:?}");
         upstream.wait_closed();
+        pause.pass_within(after);
     }
     assert_eq!(
         connections(&upstream.seen()),
@@ -112,15 +119,25 @@ fn call_an_upstream_that_keeps_a_connection_for(idle: Duration, method: &str, ro
     assert_nothing_held(&daemon);
 }
 
-/// Idle for long enough to be looked at before its reuse.
+/// Dead for long enough for its end to have arrived, and idle for long enough to be looked at.
 #[test]
 fn a_connection_that_died_idle_is_replaced_without_a_word() {
-    call_an_upstream_that_keeps_a_connection_for(Duration::from_millis(400), "POST", 3);
+    call_an_upstream_that_keeps_a_connection_for(
+        Duration::from_millis(60),
+        "POST",
+        5,
+        Duration::from_millis(60),
+    );
 }
 
 #[test]
 fn a_connection_that_died_at_once_costs_no_idempotent_request() {
-    call_an_upstream_that_keeps_a_connection_for(Duration::from_millis(1), "GET", 20);
+    call_an_upstream_that_keeps_a_connection_for(
+        Duration::from_millis(1),
+        "GET",
+        20,
+        Duration::ZERO,
+    );
 }
 
 #[test]
