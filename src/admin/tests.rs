@@ -82,7 +82,13 @@ fn view() -> UpstreamView {
                 probes_left: 0,
                 override_remaining: None,
                 transitions: 5,
-                last: None,
+                last: Some(Transition {
+                    from: State::HalfOpen,
+                    to: State::Open,
+                    cause: Cause::Overdue,
+                    counts: Counts::default(),
+                    open_wait: None,
+                }),
             },
         }],
     }

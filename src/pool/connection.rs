@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
 use super::wire::Wire;
-use super::{Checkout, Closed, Dialing, Download, Pool, Socket, Upload};
+use super::{Closed, Dialing, Download, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
@@ -240,6 +240,11 @@ impl Drop for Connection {
 }
 
 impl Shelved {
+    /// Whether its upstream is known to have closed it.
+    pub(super) fn is_dead(&self) -> bool {
+        self.lease.sender.is_closed()
+    }
+
     /// Whether it is its age that ended it.
     pub(super) fn too_old(&self, now: Instant) -> bool {
         self.lease.retires.is_some_and(|at| at <= now)
@@ -257,21 +262,6 @@ impl Idle {
         })
     }
 
-    /// Takes it as it is, if its task waits for a request.
-    pub(super) fn ready(self) -> Checkout {
-        if self
-            .0
-            .lease
-            .as_ref()
-            .is_some_and(|lease| lease.sender.is_ready())
-        {
-            self.0.pool.observer.reused();
-            Checkout::Ready(self.0)
-        } else {
-            Checkout::Idle(self)
-        }
-    }
-
     /// Readies it for another exchange; `None` where the upstream has closed it.
     ///
     /// # Cancel safety
@@ -279,8 +269,8 @@ impl Idle {
     /// Dropping the future closes the connection.
     pub async fn revive(self) -> Option<Connection> {
         let Self(mut connection) = self;
-        // Lets the reactor run once: an end of stream that the kernel already has reaches the
-        // connection's task before we look at it.
+        // Lets the reactor run once: an end of stream, or an answer that nobody asked for, that the
+        // kernel already has reaches the connection's task before the next request does.
         tokio::task::yield_now().await;
         let alive = match &mut connection.lease {
             Some(lease) => lease.sender.ready().await.is_ok(),

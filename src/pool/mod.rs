@@ -123,9 +123,7 @@ enum Grant {
 
 /// What [`Pool::checkout`] found.
 pub enum Checkout {
-    /// A kept connection, ready.
-    Ready(Connection),
-    /// A kept connection that has to be looked at first: [`Idle::revive`].
+    /// A kept connection, to be looked at first: [`Idle::revive`].
     Idle(Idle),
     /// The right to open one.
     Dial(Dialing),
@@ -135,7 +133,7 @@ pub enum Checkout {
 
 /// What a wait for a connection brought.
 pub enum Granted {
-    /// A kept connection that has to be looked at first: [`Idle::revive`].
+    /// A kept connection, to be looked at first: [`Idle::revive`].
     Idle(Idle),
     /// The right to open one.
     Dial(Dialing),
@@ -158,11 +156,6 @@ pub struct Waiting {
     endpoint: SocketAddr,
     worker: usize,
 }
-
-/// A connection idle for longer than this may have been closed by the upstream in a segment that
-/// the reactor has not looked at yet, so it is looked at before reuse. Shorter than any sensible
-/// keep-alive timeout, longer than the pauses of a busy connection.
-const STALE_AFTER: Duration = Duration::from_millis(20);
 
 impl Pool {
     /// Builds an empty pool for `workers` worker threads.
@@ -200,7 +193,7 @@ impl Pool {
                 .take(worker, endpoint, fresh, self.limits.max_connections);
             match take {
                 Take::Idle(idle) if idle.expires <= now => self.expire(idle, now),
-                Take::Idle(idle) => return self.ready(idle, worker, now),
+                Take::Idle(idle) => return Checkout::Idle(Idle::new(idle, Arc::clone(self))),
                 Take::Place => {
                     let place = Place(Some(Arc::clone(self)));
                     let pool = Arc::clone(self);
@@ -227,20 +220,10 @@ impl Pool {
         }
     }
 
-    /// Makes a kept connection ready for another exchange at once, where there is no doubt.
-    fn ready(self: &Arc<Self>, idle: Shelved, worker: usize, now: Instant) -> Checkout {
-        let sure =
-            idle.worker == worker && now.saturating_duration_since(idle.since) <= STALE_AFTER;
-        let idle = Idle::new(idle, Arc::clone(self));
-        if sure {
-            idle.ready()
-        } else {
-            Checkout::Idle(idle)
-        }
-    }
-
     fn expire(&self, idle: Shelved, now: Instant) {
-        let why = if idle.too_old(now) {
+        let why = if idle.is_dead() {
+            Closed::Upstream
+        } else if idle.too_old(now) {
             Closed::MaxAge
         } else {
             Closed::IdleTimeout
@@ -283,7 +266,7 @@ impl Pool {
         self.observer.closed(why);
     }
 
-    /// Closes idle connections whose time is over. Called about once a second.
+    /// Closes idle connections that are dead or whose time is over. Called about once a second.
     pub fn reap(&self, now: Instant) {
         let expired = self.lock().expired(now);
         for idle in expired {

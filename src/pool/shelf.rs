@@ -149,7 +149,7 @@ impl Shelf {
     }
 
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Shelved> {
-        self.remove(|idle| idle.expires <= now)
+        self.remove(|idle| idle.expires <= now || idle.is_dead())
     }
 
     /// Takes out all idle connections that `which` names.

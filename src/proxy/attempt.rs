@@ -231,9 +231,8 @@ impl Attempt<'_> {
         let (worker, address) = (self.caller.proxy.worker, endpoint.endpoint().address);
         loop {
             let dialing = match pool.checkout(worker, address, fresh, now) {
-                Checkout::Ready(connection) => return Ok(connection),
                 Checkout::Idle(idle) => {
-                    if let Some(connection) = self.revive(idle).await? {
+                    if let Some(connection) = self.revive(idle, now).await? {
                         return Ok(connection);
                     }
                     continue;
@@ -242,7 +241,7 @@ impl Attempt<'_> {
                 Checkout::Wait(waiting) => match self.wait(waiting).await? {
                     Granted::Dial(dialing) => dialing,
                     Granted::Idle(idle) => {
-                        if let Some(connection) = self.revive(idle).await? {
+                        if let Some(connection) = self.revive(idle, now).await? {
                             return Ok(connection);
                         }
                         continue;
@@ -253,12 +252,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// Looks at a connection that may have died while nobody watched.
-    async fn revive(&self, idle: Idle) -> Result<Option<Connection>, Failed> {
+    /// Readies a kept connection, which may have died while nobody watched.
+    async fn revive(&self, idle: Idle, now: Instant) -> Result<Option<Connection>, Failed> {
         let alarm = &self.caller.watch.alarm;
-        let mut revived = Box::pin(idle.revive());
-        let expiry = |now| self.expiry(now, None);
-        Ok(alarm.race(time::now(), revived.as_mut(), expiry).await?)
+        let revived = pin!(idle.revive());
+        Ok(alarm
+            .race(now, revived, |now| self.expiry(now, None))
+            .await?)
     }
 
     /// Waits for a connection or the right to open one. That wait is ours, not the upstream's: the

@@ -154,11 +154,11 @@ impl Drop for Exchange {
         if self.ended {
             return;
         }
+        // Nobody is there to read a reply; with a head on its way it is an abort.
         let gone = ProxyError::ClientGone.row();
         if self.status == 0 {
-            self.status = gone.status;
-        }
-        if !self.aborted {
+            self.reply(gone.status, gone.reason);
+        } else if !self.aborted {
             self.abort(ProxyError::ClientGone);
         }
         self.end(time::now());

@@ -28,7 +28,10 @@ impl Caller {
     ///
     /// Dropping the future at any point gives back whatever the request held; it is logged and
     /// counted as a caller that went away.
-    #[expect(clippy::manual_async_fn, reason = "an `async fn` keeps what it takes by value twice")]
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` keeps what it takes by value twice"
+    )]
     pub fn handle(
         self: Rc<Self>,
         mut request: Request<Upload>,

@@ -69,7 +69,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
-    if row.side == Side::Downstream && row.status != 404 {
+    if matches!(error, ProxyError::BadRequest(_) | ProxyError::ClientIdle) {
         // What follows on this connection may not be what the caller meant as the next request.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

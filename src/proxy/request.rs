@@ -31,7 +31,7 @@ pub(super) struct Survey {
 }
 
 /// Looks a request head through, and refuses what two parsers could read differently as far as a
-/// parsed head shows it.
+/// parsed head shows it: hyper has settled several lengths, or a length beside a coding, by now.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub(super) struct Survey {
 pub(super) fn survey<B>(request: &Request<B>) -> Result<Survey, ProxyError> {
     let bad = |rule| Err(ProxyError::BadRequest(rule));
     let mut survey = Survey::default();
-    let (mut hosts, mut lengths, mut codings) = (0, 0, 0);
+    let (mut hosts, mut codings) = (0, 0);
     for (name, value) in request.headers() {
         match name.as_str() {
             "host" => {
@@ -48,7 +48,6 @@ pub(super) fn survey<B>(request: &Request<B>) -> Result<Survey, ProxyError> {
                     return bad("malformed Host field (RFC 9112 §3.2)");
                 }
             }
-            "content-length" => lengths += 1,
             "transfer-encoding" => {
                 codings += 1;
                 if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
@@ -71,14 +70,13 @@ pub(super) fn survey<B>(request: &Request<B>) -> Result<Survey, ProxyError> {
     if codings > 1 {
         return bad("more than one Transfer-Encoding field (RFC 9112 §6.1)");
     }
-    if codings > 0 && lengths > 0 {
-        return bad("both Content-Length and Transfer-Encoding (RFC 9112 §6.1)");
-    }
     if codings > 0 && request.version() < Version::HTTP_11 {
         return bad("Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)");
     }
-    if lengths > 1 {
-        return bad("more than one Content-Length field (RFC 9110 §8.6)");
+    if let (Some(target), Some(host)) = (request.uri().authority(), request.headers().get(HOST))
+        && !is_same_host(target.as_str(), host.as_bytes())
+    {
+        return bad("a target of another host than the Host field's (RFC 9112 §3.2.2)");
     }
     if request.method() == Method::CONNECT {
         return bad("CONNECT is not served here");
@@ -93,6 +91,17 @@ fn is_hop_by_hop(name: &str) -> bool {
         name,
         "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade"
     )
+}
+
+/// Whether both name the same host and port; 80 goes without saying.
+fn is_same_host(target: &str, host: &[u8]) -> bool {
+    let target = target.as_bytes();
+    let bare = |name: &'_ [u8]| {
+        name.strip_suffix(b":80")
+            .unwrap_or(name)
+            .to_ascii_lowercase()
+    };
+    bare(target) == bare(host)
 }
 
 /// Characters of `uri-host [":" port]` (RFC 3986 §3.2.2); empty is legal.

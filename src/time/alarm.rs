@@ -138,7 +138,7 @@ mod tests {
     async fn until(alarm: &Alarm, at: Instant) {
         let over = |now| if at <= now { Err(()) } else { Ok(Some(at)) };
         let waited = alarm
-            .race(alarm.fired(), std::future::pending::<()>(), over)
+            .race(alarm.fired(), pin!(std::future::pending::<()>()), over)
             .await;
         assert_eq!(waited, Err(()));
     }
