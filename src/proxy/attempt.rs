@@ -11,6 +11,7 @@ use super::body::{ResponseBody, Stream, grpc_status};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::handle::{open, out_of_time};
+use super::request::Survey;
 use super::route::Route;
 use super::trial::{Trial, UploadState};
 use super::watch::Flow;
@@ -49,6 +50,7 @@ pub(super) async fn attempt(
     caller: &Caller,
     route: &Arc<Route>,
     request: &mut Request<Upload>,
+    survey: &Survey,
     deadline: &Deadline,
     slot: Slot,
     exchange: &mut Exchange,
@@ -69,7 +71,7 @@ pub(super) async fn attempt(
         deadline,
         trial,
     };
-    match attempt.run(request, exchange, now).await {
+    match attempt.run(request, survey, exchange, now).await {
         Ok((response, connection, endpoint)) => {
             let now = time::now();
             exchange.first_byte = Some(attempt.trial.elapsed(now));
@@ -174,6 +176,7 @@ impl Attempt<'_> {
     async fn run(
         &mut self,
         request: &mut Request<Upload>,
+        survey: &Survey,
         exchange: &mut Exchange,
         now: Instant,
     ) -> Result<Answered, Failed> {
@@ -185,7 +188,7 @@ impl Attempt<'_> {
             self.route,
             endpoint.endpoint(),
             self.deadline,
-            exchange.grpc,
+            survey,
             now,
         );
 

@@ -76,7 +76,7 @@ impl Caller {
 
         request::prepare(request, &survey);
         exchange.identify(request.headers());
-        attempt::attempt(self, &route, request, &deadline, slot, exchange).await
+        attempt::attempt(self, &route, request, &survey, &deadline, slot, exchange).await
     }
 
     /// Enters the bulkhead, waiting in its queue if need be.

@@ -165,7 +165,7 @@ pub(super) fn address<B>(
     route: &Route,
     endpoint: &Endpoint,
     deadline: &Deadline,
-    grpc: bool,
+    survey: &Survey,
     now: Instant,
 ) {
     let headers = request.headers_mut();
@@ -184,7 +184,7 @@ pub(super) fn address<B>(
     let Some(remaining) = deadline.remaining(now) else {
         return;
     };
-    if grpc && headers.contains_key(GRPC_TIMEOUT) {
+    if survey.grpc_timeout.is_some() {
         set(
             headers,
             &GRPC_TIMEOUT,
