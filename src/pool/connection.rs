@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::header::CONNECTION;
 use http::{HeaderMap, Request, Response, Version};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use super::dial;
 use super::wire::Wire;
 use super::{Closed, Dialing, Download, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
@@ -27,10 +28,8 @@ pub struct Connection {
     /// `None` once it was given back.
     lease: Option<Lease>,
     pool: Arc<Pool>,
-    /// Whether the last response allows another exchange.
-    persistent: bool,
-    /// How long the upstream says it keeps an idle connection.
-    keep_alive: Option<Duration>,
+    /// What the last response says about another exchange.
+    after: Persistence,
     reused: bool,
 }
 
@@ -50,6 +49,7 @@ pub struct Idle(Connection);
 struct Lease {
     sender: SendRequest<Upload>,
     task: AbortHandle,
+    peek: Option<Arc<TcpStream>>,
     /// Whether a byte came in since the last request was handed over.
     seen: Arc<AtomicBool>,
     endpoint: SocketAddr,
@@ -88,11 +88,7 @@ impl std::fmt::Debug for Upload {
 }
 
 /// Starts the task of a fresh socket.
-pub(super) async fn open(
-    dialing: Dialing,
-    socket: Box<dyn Socket>,
-    now: Instant,
-) -> io::Result<Connection> {
+pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<Connection> {
     let Dialing {
         pool,
         place,
@@ -100,8 +96,9 @@ pub(super) async fn open(
         worker,
     } = dialing;
     let seen = Arc::new(AtomicBool::new(false));
+    let Socket { stream, peek } = socket;
     let wire = Wire {
-        socket,
+        socket: stream,
         seen: Arc::clone(&seen),
     };
     let (sender, connection) = Builder::new()
@@ -119,6 +116,7 @@ pub(super) async fn open(
     let lease = Lease {
         sender,
         task: task.abort_handle(),
+        peek,
         seen,
         endpoint,
         worker,
@@ -127,8 +125,7 @@ pub(super) async fn open(
     Ok(Connection {
         lease: Some(lease),
         pool,
-        persistent: false,
-        keep_alive: None,
+        after: Persistence::default(),
         reused: false,
     })
 }
@@ -174,8 +171,7 @@ impl Connection {
             };
             match answered {
                 Ok(response) => {
-                    self.persistent = is_persistent(response.version(), response.headers());
-                    self.keep_alive = keep_alive(response.headers());
+                    self.after = persistence(response.version(), response.headers());
                     Ok(response.map(Download::new))
                 }
                 Err(mut error) => Err(match error.take_message() {
@@ -198,12 +194,12 @@ impl Connection {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        if !self.persistent || lease.sender.is_closed() {
+        if !self.after.persistent || lease.sender.is_closed() {
             self.lease = Some(lease);
             return self.discard(Closed::Asked);
         }
         let mut kept = self.pool.limits.idle_timeout;
-        if let Some(theirs) = self.keep_alive {
+        if let Some(theirs) = self.after.keep_alive {
             kept = kept.min(theirs.saturating_sub(Duration::from_secs(1)));
         }
         let expires = now + kept;
@@ -256,8 +252,7 @@ impl Idle {
         Self(Connection {
             lease: Some(shelved.lease),
             pool,
-            persistent: false,
-            keep_alive: None,
+            after: Persistence::default(),
             reused: true,
         })
     }
@@ -269,12 +264,12 @@ impl Idle {
     /// Dropping the future closes the connection.
     pub async fn revive(self) -> Option<Connection> {
         let Self(mut connection) = self;
-        // Lets the reactor run once: an end of stream, or an answer that nobody asked for, that the
-        // kernel already has reaches the connection's task before the next request does.
-        tokio::task::yield_now().await;
         let alive = match &mut connection.lease {
-            Some(lease) => lease.sender.ready().await.is_ok(),
-            None => false,
+            // What the kernel already has, its task may not have been told of yet.
+            Some(lease) if lease.peek.as_deref().is_none_or(dial::is_silent) => {
+                lease.sender.is_ready() || lease.sender.ready().await.is_ok()
+            }
+            _ => false,
         };
         if alive {
             connection.pool.observer.reused();
@@ -285,30 +280,45 @@ impl Idle {
     }
 }
 
-/// RFC 9112 §9.3.
-fn is_persistent(version: Version, headers: &HeaderMap) -> bool {
-    let says = |token: &str| {
-        headers.get_all(CONNECTION).iter().any(|value| {
-            value
-                .as_bytes()
-                .split(|byte| *byte == b',')
-                .any(|part| part.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
-        })
-    };
-    if says("close") {
-        return false;
-    }
-    version >= Version::HTTP_11 || says("keep-alive")
+/// What a response head says about the connection afterwards.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Persistence {
+    /// Whether it may carry another exchange (RFC 9112 §9.3).
+    persistent: bool,
+    /// `timeout` of a `Keep-Alive` field (RFC 2068 §19.7.1.1).
+    keep_alive: Option<Duration>,
 }
 
-/// `timeout` of a `Keep-Alive` field (RFC 2068 §19.7.1.1), seconds.
-fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
+fn persistence(version: Version, headers: &HeaderMap) -> Persistence {
+    let (mut close, mut keep) = (false, version >= Version::HTTP_11);
+    let mut keep_alive = None;
+    for (name, value) in headers {
+        match name.as_str() {
+            "connection" => {
+                for token in value.as_bytes().split(|byte| *byte == b',') {
+                    close |= token.trim_ascii().eq_ignore_ascii_case(b"close");
+                    keep |= token.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            "keep-alive" => keep_alive = value.to_str().ok().and_then(timeout),
+            _ => {}
+        }
+    }
+    Persistence {
+        persistent: keep && !close,
+        keep_alive,
+    }
+}
+
+/// `timeout` among the parameters of a `Keep-Alive` field, seconds.
+fn timeout(value: &str) -> Option<Duration> {
     let seconds = value.split(',').find_map(|part| {
         let (name, seconds) = part.split_once('=')?;
+        let seconds = seconds.trim().parse::<u32>();
         name.trim()
             .eq_ignore_ascii_case("timeout")
-            .then(|| seconds.trim().parse::<u32>().ok())?
+            .then_some(seconds)?
+            .ok()
     })?;
     Some(Duration::from_secs(seconds.into()))
 }
@@ -327,21 +337,22 @@ mod tests {
 
     #[test]
     fn persistence_follows_version_and_connection() {
+        let persistent = |version, headers: &HeaderMap| persistence(version, headers).persistent;
         let close = headers("connection", "Foo, Close");
         let keep = headers("connection", "keep-alive");
-        assert!(is_persistent(Version::HTTP_11, &HeaderMap::new()));
-        assert!(!is_persistent(Version::HTTP_11, &close));
-        assert!(!is_persistent(Version::HTTP_10, &HeaderMap::new()));
-        assert!(is_persistent(Version::HTTP_10, &keep));
+        assert!(persistent(Version::HTTP_11, &HeaderMap::new()));
+        assert!(!persistent(Version::HTTP_11, &close));
+        assert!(!persistent(Version::HTTP_10, &HeaderMap::new()));
+        assert!(persistent(Version::HTTP_10, &keep));
     }
 
     #[test]
     fn keep_alive_is_read_or_left() {
-        let parsed = |value| keep_alive(&headers("keep-alive", value));
+        let parsed =
+            |value| persistence(Version::HTTP_11, &headers("keep-alive", value)).keep_alive;
         assert_eq!(parsed("timeout=5, max=100"), Some(Duration::from_secs(5)));
         assert_eq!(parsed("max=3, Timeout = 7"), Some(Duration::from_secs(7)));
         assert_eq!(parsed("max=3"), None);
         assert_eq!(parsed("timeout=soon"), None);
-        assert_eq!(keep_alive(&HeaderMap::new()), None);
     }
 }

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Socket;
+use super::Stream;
 
 /// Passes everything through; sets `seen` on each read that brought bytes.
 pub(super) struct Wire {
-    pub(super) socket: Box<dyn Socket>,
+    pub(super) socket: Box<dyn Stream>,
     pub(super) seen: Arc<AtomicBool>,
 }
 

@@ -113,7 +113,11 @@ fn judge_head(
     now: Instant,
 ) -> Answer {
     let ended = stream.body.is_end_stream();
-    let grpc = grpc_status(&head.headers);
+    let grpc = if exchange.grpc {
+        grpc_status(&head.headers)
+    } else {
+        None
+    };
     let verdict = match route.rules.status(stream.status) {
         _ if exchange.grpc && (ended || grpc.is_some()) => {
             Some(route.rules.grpc(stream.status, grpc, true))
@@ -368,12 +372,16 @@ fn copy(request: &Request<Upload>) -> Request<Upload> {
 
 /// Refuses an answer that we did not ask for or that cannot be framed.
 fn checked(response: Response<Download>) -> Result<Response<Download>, ProxyError> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ProxyError::BadResponse);
+    let mut codings = 0;
+    for (name, value) in response.headers() {
+        if *name == header::TRANSFER_ENCODING {
+            codings += 1;
+            if codings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                return Err(ProxyError::BadResponse);
+            }
+        }
     }
-    let mut codings = response.headers().get_all(header::TRANSFER_ENCODING).iter();
-    let chunked = |coding: &http::HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    if codings.next().is_some_and(|coding| !chunked(coding)) || codings.next().is_some() {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::BadResponse);
     }
     Ok(response)
