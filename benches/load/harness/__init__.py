@@ -1,0 +1,1 @@
+"""What the scripts `run` and `faults` share: building, processes, peers, measuring, tables."""
