@@ -183,7 +183,7 @@ impl Dial for Pipes {
         let exchange = self.0.clone();
         Box::pin(async move {
             tasks::spawn_local("upstream", answer(theirs, exchange));
-            Ok(Box::new(ours) as Box<dyn Socket>)
+            Ok(Socket { stream: Box::new(ours), peek: None })
         })
     }
 }

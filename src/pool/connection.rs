@@ -26,7 +26,7 @@ const MAX_HEADERS: usize = 128;
 /// A connection that carries one exchange. Dropping it closes it.
 pub struct Connection {
     /// `None` once it was given back.
-    lease: Option<Lease>,
+    lease: Option<Box<Lease>>,
     pool: Arc<Pool>,
     /// What the last response says about another exchange.
     after: Persistence,
@@ -35,9 +35,7 @@ pub struct Connection {
 
 /// A connection without an exchange, as the shelf keeps it.
 pub(super) struct Shelved {
-    lease: Lease,
-    pub(super) endpoint: SocketAddr,
-    pub(super) worker: usize,
+    lease: Box<Lease>,
     pub(super) since: Instant,
     pub(super) expires: Instant,
 }
@@ -113,7 +111,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         // The socket is closed by now: only then is its place free.
         drop(place);
     });
-    let lease = Lease {
+    let lease = Box::new(Lease {
         sender,
         task: task.abort_handle(),
         peek,
@@ -121,7 +119,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         endpoint,
         worker,
         retires: pool.limits.max_age.map(|age| now + shortened(age)),
-    };
+    });
     Ok(Connection {
         lease: Some(lease),
         pool,
@@ -206,12 +204,9 @@ impl Connection {
         let expires = lease
             .retires
             .map_or(expires, |retires| retires.min(expires));
-        let (endpoint, worker) = (lease.endpoint, lease.worker);
         self.pool.checkin(
             Shelved {
                 lease,
-                endpoint,
-                worker,
                 since: now,
                 expires,
             },
@@ -236,6 +231,15 @@ impl Drop for Connection {
 }
 
 impl Shelved {
+    pub(super) fn endpoint(&self) -> SocketAddr {
+        self.lease.endpoint
+    }
+
+    /// The worker that drives it.
+    pub(super) fn worker(&self) -> usize {
+        self.lease.worker
+    }
+
     /// Whether its upstream is known to have closed it.
     pub(super) fn is_dead(&self) -> bool {
         self.lease.sender.is_closed()

@@ -248,7 +248,7 @@ impl Pool {
                 return;
             };
             drop(shelf);
-            if waiter.endpoint != idle.endpoint {
+            if waiter.endpoint != idle.endpoint() {
                 // Its place goes to the oldest waiter once the socket is closed.
                 self.lock().requeue(waiter);
                 return self.close(idle, Closed::Evicted);
@@ -276,7 +276,7 @@ impl Pool {
 
     /// Closes idle connections to endpoints that `keep` refuses.
     pub fn retain(&self, keep: impl Fn(SocketAddr) -> bool) {
-        let removed = self.lock().remove(|idle| !keep(idle.endpoint));
+        let removed = self.lock().remove(|idle| !keep(idle.endpoint()));
         for idle in removed {
             self.close(idle, Closed::Removed);
         }

@@ -92,7 +92,7 @@ impl Shelf {
     /// The youngest idle connection of `worker` to `endpoint`.
     fn take_idle(&mut self, worker: usize, endpoint: SocketAddr) -> Option<Shelved> {
         let idle = self.idle.get_mut(worker)?;
-        let position = idle.iter().rposition(|idle| idle.endpoint == endpoint)?;
+        let position = idle.iter().rposition(|idle| idle.endpoint() == endpoint)?;
         let taken = idle.remove(position)?;
         self.idle_count -= 1;
         Some(taken)
@@ -112,7 +112,7 @@ impl Shelf {
 
     /// Keeps an idle connection; returns the one that is too many, if any.
     pub(super) fn put(&mut self, idle: Shelved, max_idle: usize) -> Option<Shelved> {
-        let Some(shelf) = self.idle.get_mut(idle.worker) else {
+        let Some(shelf) = self.idle.get_mut(idle.worker()) else {
             return Some(idle);
         };
         shelf.push_back(idle);

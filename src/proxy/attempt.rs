@@ -25,11 +25,11 @@ use crate::time;
 use crate::upstream::bulkhead::Slot;
 use crate::upstream::endpoint::InFlight;
 
-/// The upstream's answer: its head, its body to come, and what the request holds.
+/// The upstream's answer: its head, and its body to come with what the request holds.
 pub(super) struct Answer {
     head: http::response::Parts,
-    stream: Stream,
-    flow: Option<Flow>,
+    stream: Box<Stream>,
+    at: Instant,
 }
 
 /// Why an attempt brought no response head, and what that says about the upstream.
@@ -55,7 +55,8 @@ pub(super) async fn attempt(
     slot: Slot,
     exchange: &mut Exchange,
 ) -> Result<Answer, ProxyError> {
-    let now = time::now();
+    // The time of the request's head, unless it had to wait since.
+    let now = exchange.queued.map_or(exchange.started, |_| time::now());
     let permit = route.breaker.admit(now).map_err(open)?;
     let mut trial = Trial::new(permit, &route.upstream);
     exchange.attempts += 1;
@@ -77,23 +78,20 @@ pub(super) async fn attempt(
             exchange.first_byte = Some(attempt.trial.elapsed(now));
             attempt.trial.head(now);
             let (head, body) = response.into_parts();
-            let stream = Stream {
+            let stream = Box::new(Stream {
                 body,
                 connection,
                 endpoint,
                 slot,
                 status: head.status.as_u16(),
                 trailers: None,
-            };
-            Ok(judge_head(
+            });
+            let answer = Answer {
                 head,
                 stream,
-                attempt.trial,
-                route,
-                deadline,
-                exchange,
-                now,
-            ))
+                at: now,
+            };
+            Ok(answer.judged(attempt.trial, caller, route, deadline, exchange.grpc))
         }
         Err(Failed(error, verdict)) => {
             attempt.trial.fail(verdict, time::now());
@@ -102,66 +100,60 @@ pub(super) async fn attempt(
     }
 }
 
-/// What the response head alone decides; else the verdict falls with the body.
-fn judge_head(
-    mut head: http::response::Parts,
-    stream: Stream,
-    trial: Trial,
-    route: &Route,
-    deadline: &Deadline,
-    exchange: &Exchange,
-    now: Instant,
-) -> Answer {
-    let ended = stream.body.is_end_stream();
-    let grpc = if exchange.grpc {
-        grpc_status(&head.headers)
-    } else {
-        None
-    };
-    let verdict = match route.rules.status(stream.status) {
-        _ if exchange.grpc && (ended || grpc.is_some()) => {
-            Some(route.rules.grpc(stream.status, grpc, true))
-        }
-        Verdict::Success if ended => Some(Verdict::Success),
-        Verdict::Success => None,
-        _ if exchange.grpc && stream.status == 200 => None,
-        verdict => Some(verdict),
-    };
-    let trial = match verdict {
-        Some(verdict) => {
-            trial.judge(verdict, now);
-            None
-        }
-        None => Some(trial),
-    };
-    request::clean(&mut head.headers);
-    // What we speak to the caller, whatever the upstream spoke to us.
-    head.version = Version::HTTP_11;
-    let flow = (!ended).then(|| Flow {
-        trial,
-        settle_at: now + route.settle_after,
-        idle: route.timeouts.stream_idle,
-        total_at: deadline.total_at,
-        upstream_waits: true,
-        broken: None,
-    });
-    Answer { head, stream, flow }
-}
-
 impl Answer {
-    /// Hands the answer over; its body carries everything that ends with it.
-    pub(super) fn into_response(
-        self,
-        mut exchange: Exchange,
-        now: Instant,
-    ) -> Response<ResponseBody> {
-        exchange.status = self.stream.status;
-        if let Some(flow) = self.flow {
-            exchange.caller().watch.begin(flow, now);
+    /// Judges the attempt by the head where that decides; else the verdict falls with the body.
+    fn judged(
+        mut self,
+        trial: Trial,
+        caller: &Caller,
+        route: &Route,
+        deadline: &Deadline,
+        is_grpc: bool,
+    ) -> Self {
+        let (now, status) = (self.at, self.stream.status);
+        let ended = self.stream.body.is_end_stream();
+        let grpc = if is_grpc {
+            grpc_status(&self.head.headers)
+        } else {
+            None
+        };
+        let verdict = match route.rules.status(status) {
+            _ if is_grpc && (ended || grpc.is_some()) => Some(route.rules.grpc(status, grpc, true)),
+            Verdict::Success if ended => Some(Verdict::Success),
+            Verdict::Success => None,
+            _ if is_grpc && status == 200 => None,
+            verdict => Some(verdict),
+        };
+        let trial = match verdict {
+            Some(verdict) => {
+                trial.judge(verdict, now);
+                None
+            }
+            None => Some(trial),
+        };
+        if !ended {
+            let flow = Flow {
+                trial,
+                settle_at: now + route.settle_after,
+                idle: route.timeouts.stream_idle,
+                total_at: deadline.total_at,
+                upstream_waits: true,
+                broken: None,
+            };
+            caller.watch.begin(flow, now);
         }
+        request::clean(&mut self.head.headers);
+        // What we speak to the caller, whatever the upstream spoke to us.
+        self.head.version = Version::HTTP_11;
+        self
+    }
+
+    /// Hands the answer over; its body carries everything that ends with it.
+    pub(super) fn into_response(self, mut exchange: Exchange) -> Response<ResponseBody> {
+        exchange.status = self.stream.status;
         Response::from_parts(
             self.head,
-            ResponseBody::upstream(self.stream, exchange, now),
+            ResponseBody::upstream(self.stream, exchange, self.at),
         )
     }
 }

@@ -24,6 +24,8 @@ pub struct ResponseBody {
     kind: Kind,
     exchange: Exchange,
     watch: Rc<Watch>,
+    /// When it ended, once it has.
+    ended: Instant,
 }
 
 enum Kind {
@@ -59,21 +61,24 @@ impl ResponseBody {
     /// A body of ours.
     pub(super) fn local(body: Bytes, exchange: Exchange) -> Self {
         let watch = Rc::clone(&exchange.caller().watch);
+        let ended = exchange.started;
         Self {
             kind: Kind::Local(body),
             exchange,
             watch,
+            ended,
         }
     }
 
     /// A body of the upstream; ends at once where there is none.
-    pub(super) fn upstream(stream: Stream, exchange: Exchange, now: Instant) -> Self {
+    pub(super) fn upstream(stream: Box<Stream>, exchange: Exchange, now: Instant) -> Self {
         let watch = Rc::clone(&exchange.caller().watch);
         let ended = stream.body.is_end_stream();
         let mut body = Self {
-            kind: Kind::Upstream(Box::new(stream)),
+            kind: Kind::Upstream(stream),
             exchange,
             watch,
+            ended: now,
         };
         if ended {
             body.finish(now);
@@ -83,6 +88,7 @@ impl ResponseBody {
 
     /// The end of the body was reached.
     fn finish(&mut self, now: Instant) {
+        self.ended = now;
         let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended) else {
             return;
         };
@@ -124,6 +130,7 @@ impl ResponseBody {
     /// The upstream broke its body off.
     fn fail(&mut self, now: Instant) -> Aborted {
         let error = ProxyError::UpstreamReset;
+        self.ended = now;
         if let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended)
             && let Some(trial) = self.watch.end().and_then(|flow| flow.trial)
         {
@@ -156,16 +163,21 @@ impl Body for ResponseBody {
                 let body = std::mem::take(body);
                 this.kind = Kind::Ended;
                 this.exchange.bytes_out = body.len() as u64;
-                this.exchange.end(time::now());
+                this.ended = time::now();
+                this.exchange.end(this.ended);
                 return Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))));
             }
             Kind::Upstream(stream) => stream,
         };
         let polled = Pin::new(&mut stream.body).poll_frame(cx);
-        this.watch.polled(polled.is_pending());
+        let Poll::Ready(polled) = polled else {
+            this.watch.waits_for_upstream();
+            return Poll::Pending;
+        };
+        let now = time::now();
         match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(frame))) => {
+            Some(Ok(frame)) => {
+                this.watch.got(now);
                 if let Some(data) = frame.data_ref() {
                     this.exchange.bytes_out += data.len() as u64;
                 } else if let Some(trailers) = frame.trailers_ref()
@@ -174,13 +186,13 @@ impl Body for ResponseBody {
                     stream.trailers = Some(trailers.clone());
                 }
                 if stream.body.is_end_stream() {
-                    this.finish(time::now());
+                    this.finish(now);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(this.fail(time::now())))),
-            Poll::Ready(None) => {
-                this.finish(time::now());
+            Some(Err(_)) => Poll::Ready(Some(Err(this.fail(now)))),
+            None => {
+                this.finish(now);
                 Poll::Ready(None)
             }
         }
@@ -205,24 +217,23 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        let now = time::now();
         match std::mem::replace(&mut self.kind, Kind::Ended) {
             Kind::Ended => {}
             // A body that nobody polled: the head said it all, or the caller asked for the head.
-            Kind::Local(_) => self.exchange.end(now),
-            Kind::Upstream(stream) => {
+            Kind::Local(_) => self.ended = time::now(),
+            Kind::Upstream(_stream) => {
+                self.ended = time::now();
                 // Whoever stopped this said why in the flow; else it was the caller.
                 if let Some(flow) = self.watch.end() {
                     let error = flow.broken.unwrap_or(ProxyError::ClientGone);
                     if let (Some(trial), Some(verdict)) = (flow.trial, error.row().verdict) {
-                        trial.judge(verdict, now);
+                        trial.judge(verdict, self.ended);
                     }
                     self.exchange.abort(error);
                 }
-                drop(stream);
             }
         }
-        self.exchange.end(now);
-        self.watch.idle(now);
+        self.exchange.end(self.ended);
+        self.watch.idle(self.ended);
     }
 }

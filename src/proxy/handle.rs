@@ -43,7 +43,7 @@ impl Caller {
             let mut exchange = Exchange::begin(&self, &request, now);
             let forwarded = self.forward(&mut request, &mut exchange).await;
             Ok(match forwarded {
-                Ok(answer) => answer.into_response(exchange, time::now()),
+                Ok(answer) => answer.into_response(exchange),
                 Err(error) => reply::local(error, exchange),
             })
         }

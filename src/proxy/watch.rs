@@ -110,13 +110,18 @@ impl Watch {
         *self.flow.borrow_mut() = Some(flow);
     }
 
-    /// The upstream gave something (or, where `waits`, nothing yet).
-    pub(super) fn polled(&self, waits: bool) {
+    /// The upstream has nothing to give yet.
+    pub(super) fn waits_for_upstream(&self) {
         if let Some(flow) = &mut *self.flow.borrow_mut() {
-            flow.upstream_waits = waits;
-            if !waits {
-                self.progress.set(crate::time::now());
-            }
+            flow.upstream_waits = true;
+        }
+    }
+
+    /// The upstream gave something: whatever we wait for next, it is the caller first.
+    pub(super) fn got(&self, now: Instant) {
+        if let Some(flow) = &mut *self.flow.borrow_mut() {
+            flow.upstream_waits = false;
+            self.progress.set(now);
         }
     }
 
