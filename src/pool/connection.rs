@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use super::dial;
 use super::wire::Wire;
-use super::{Closed, Dialing, Download, Pool, Socket, Upload};
+use super::{Closed, Dialing, Download, Observer, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
@@ -53,11 +53,15 @@ struct Lease {
     endpoint: SocketAddr,
     worker: usize,
     retires: Option<Instant>,
+    observer: Arc<dyn Observer>,
+    /// What the observer is told when this is dropped, wherever that happens.
+    why: Closed,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.task.abort();
+        self.observer.closed(self.why);
     }
 }
 
@@ -119,6 +123,8 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         endpoint,
         worker,
         retires: pool.limits.max_age.map(|age| now + shortened(age)),
+        observer: Arc::clone(&pool.observer),
+        why: Closed::Abandoned,
     });
     Ok(Connection {
         lease: Some(lease),
@@ -189,12 +195,12 @@ impl Connection {
 
     /// Gives the connection back after a whole exchange, for reuse where the response allows it.
     pub fn checkin(mut self, now: Instant) {
-        let Some(lease) = self.lease.take() else {
+        let Some(mut lease) = self.lease.take() else {
             return;
         };
         if !self.after.persistent || lease.sender.is_closed() {
-            self.lease = Some(lease);
-            return self.discard(Closed::Asked);
+            lease.why = Closed::Asked;
+            return;
         }
         let mut kept = self.pool.limits.idle_timeout;
         if let Some(theirs) = self.after.keep_alive {
@@ -215,21 +221,6 @@ impl Connection {
     }
 }
 
-impl Connection {
-    fn discard(&mut self, why: Closed) {
-        if let Some(lease) = self.lease.take() {
-            drop(lease);
-            self.pool.observer.closed(why);
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.discard(Closed::Abandoned);
-    }
-}
-
 impl Shelved {
     pub(super) fn endpoint(&self) -> SocketAddr {
         self.lease.endpoint
@@ -238,6 +229,11 @@ impl Shelved {
     /// The worker that drives it.
     pub(super) fn worker(&self) -> usize {
         self.lease.worker
+    }
+
+    /// Closes it.
+    pub(super) fn close(mut self, why: Closed) {
+        self.lease.why = why;
     }
 
     /// Whether its upstream is known to have closed it.
@@ -268,19 +264,15 @@ impl Idle {
     /// Dropping the future closes the connection.
     pub async fn revive(self) -> Option<Connection> {
         let Self(mut connection) = self;
-        let alive = match &mut connection.lease {
-            // What the kernel already has, its task may not have been told of yet.
-            Some(lease) if lease.peek.as_deref().is_none_or(dial::is_silent) => {
-                lease.sender.is_ready() || lease.sender.ready().await.is_ok()
-            }
-            _ => false,
-        };
-        if alive {
-            connection.pool.observer.reused();
-            return Some(connection);
+        let lease = connection.lease.as_mut()?;
+        // What the kernel already has, its task may not have been told of yet.
+        let silent = lease.peek.as_deref().is_none_or(dial::is_silent);
+        if !(silent && (lease.sender.is_ready() || lease.sender.ready().await.is_ok())) {
+            lease.why = Closed::Upstream;
+            return None;
         }
-        connection.discard(Closed::Upstream);
-        None
+        connection.pool.observer.reused();
+        Some(connection)
     }
 }
 

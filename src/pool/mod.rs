@@ -105,7 +105,7 @@ pub trait Observer: Send + Sync {
 pub struct Pool {
     limits: Limits,
     dial: Arc<dyn Dial>,
-    observer: Box<dyn Observer>,
+    observer: Arc<dyn Observer>,
     shelf: Mutex<Shelf>,
 }
 
@@ -168,7 +168,7 @@ impl Pool {
         Arc::new(Self {
             limits,
             dial,
-            observer,
+            observer: observer.into(),
             shelf: Mutex::new(Shelf::new(workers)),
         })
     }
@@ -192,7 +192,7 @@ impl Pool {
                 .lock()
                 .take(worker, endpoint, fresh, self.limits.max_connections);
             match take {
-                Take::Idle(idle) if idle.expires <= now => self.expire(idle, now),
+                Take::Idle(idle) if idle.expires <= now => Self::expire(idle, now),
                 Take::Idle(idle) => return Checkout::Idle(Idle::new(idle, Arc::clone(self))),
                 Take::Place => {
                     let place = Place(Some(Arc::clone(self)));
@@ -206,7 +206,7 @@ impl Pool {
                 }
                 Take::Wait(grant, evicted) => {
                     if let Some(evicted) = evicted {
-                        self.close(evicted, Closed::Evicted);
+                        evicted.close(Closed::Evicted);
                     }
                     let pool = Arc::clone(self);
                     return Checkout::Wait(Waiting {
@@ -220,7 +220,7 @@ impl Pool {
         }
     }
 
-    fn expire(&self, idle: Shelved, now: Instant) {
+    fn expire(idle: Shelved, now: Instant) {
         let why = if idle.is_dead() {
             Closed::Upstream
         } else if idle.too_old(now) {
@@ -228,13 +228,13 @@ impl Pool {
         } else {
             Closed::IdleTimeout
         };
-        self.close(idle, why);
+        idle.close(why);
     }
 
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
     fn checkin(&self, idle: Shelved, now: Instant) {
         if idle.expires <= now {
-            return self.expire(idle, now);
+            return Self::expire(idle, now);
         }
         let mut idle = idle;
         loop {
@@ -243,7 +243,7 @@ impl Pool {
                 let surplus = shelf.put(idle, self.limits.max_idle);
                 drop(shelf);
                 if let Some(surplus) = surplus {
-                    self.close(surplus, Closed::MaxIdle);
+                    surplus.close(Closed::MaxIdle);
                 }
                 return;
             };
@@ -251,7 +251,7 @@ impl Pool {
             if waiter.endpoint != idle.endpoint() {
                 // Its place goes to the oldest waiter once the socket is closed.
                 self.lock().requeue(waiter);
-                return self.close(idle, Closed::Evicted);
+                return idle.close(Closed::Evicted);
             }
             match waiter.grant.send(Grant::Idle(idle)) {
                 Ok(()) => return,
@@ -261,16 +261,11 @@ impl Pool {
         }
     }
 
-    fn close(&self, idle: Shelved, why: Closed) {
-        drop(idle);
-        self.observer.closed(why);
-    }
-
     /// Closes idle connections that are dead or whose time is over. Called about once a second.
     pub fn reap(&self, now: Instant) {
         let expired = self.lock().expired(now);
         for idle in expired {
-            self.expire(idle, now);
+            Self::expire(idle, now);
         }
     }
 
@@ -278,7 +273,7 @@ impl Pool {
     pub fn retain(&self, keep: impl Fn(SocketAddr) -> bool) {
         let removed = self.lock().remove(|idle| !keep(idle.endpoint()));
         for idle in removed {
-            self.close(idle, Closed::Removed);
+            idle.close(Closed::Removed);
         }
     }
 
