@@ -280,7 +280,8 @@ impl Pool {
     /// Open connections: those with an exchange (or being opened), and those without.
     pub fn counts(&self) -> (usize, usize) {
         let shelf = self.lock();
-        (shelf.open().saturating_sub(shelf.idle()), shelf.idle())
+        let idle = shelf.idle();
+        (shelf.open().saturating_sub(idle), idle)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {

@@ -52,8 +52,11 @@ impl Shelf {
         self.open
     }
 
+    /// Idle connections that live: one that its upstream has closed lies here until it is found,
+    /// and is not among the open sockets any more.
     pub(super) fn idle(&self) -> usize {
-        self.idle_count
+        let idle = self.idle.iter().flatten();
+        idle.filter(|idle| !idle.is_dead()).count()
     }
 
     /// The order at the cap: own idle, a new socket below the cap, another worker's idle, the
