@@ -248,7 +248,7 @@ impl Pool {
                 return;
             };
             drop(shelf);
-            if waiter.endpoint != idle.endpoint() {
+            if waiter.endpoint != idle.endpoint() || waiter.fresh {
                 // Its place goes to the oldest waiter once the socket is closed.
                 self.lock().requeue(waiter);
                 return idle.close(Closed::Evicted);

@@ -26,6 +26,8 @@ pub(super) struct Shelf {
 /// A request that waits for a connection.
 pub(super) struct Waiter {
     pub(super) endpoint: SocketAddr,
+    /// Only a connection of its own will do.
+    pub(super) fresh: bool,
     pub(super) grant: oneshot::Sender<Grant>,
 }
 
@@ -88,7 +90,11 @@ impl Shelf {
             self.waiters.pop_front();
         }
         let (grant, granted) = oneshot::channel();
-        self.waiters.push_back(Waiter { endpoint, grant });
+        self.waiters.push_back(Waiter {
+            endpoint,
+            fresh,
+            grant,
+        });
         Take::Wait(granted, self.take_oldest())
     }
 
