@@ -179,19 +179,11 @@ impl Attempt<'_> {
         let upstream = &self.route.upstream;
         let endpoint = upstream.pick().ok_or(ProxyError::NoEndpoint)?;
         exchange.endpoint = Some(endpoint.endpoint().address);
-        request::address(
-            request,
-            self.route,
-            endpoint.endpoint(),
-            self.deadline,
-            survey,
-            now,
-        );
-
         // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
         let mut fresh = false;
         loop {
             let mut connection = self.connect(&endpoint, fresh, exchange, now).await?;
+            self.address(request, survey, &endpoint)?;
             let reused = connection.reused();
             let resendable = reused && request.body().is_empty();
             let spare =
@@ -216,6 +208,23 @@ impl Attempt<'_> {
             upstream.metrics.resent();
             fresh = true;
         }
+    }
+
+    /// Readies the request for its connection: only now, as the time that is left is sent on and
+    /// connecting takes time.
+    fn address(
+        &self,
+        request: &mut Request<Upload>,
+        survey: &Survey,
+        endpoint: &InFlight,
+    ) -> Result<(), ProxyError> {
+        let now = time::now();
+        if let Some(limit) = self.deadline.past(now) {
+            return Err(out_of_time(limit, ProxyError::Deadline));
+        }
+        let endpoint = endpoint.endpoint();
+        request::address(request, self.route, endpoint, self.deadline, survey, now);
+        Ok(())
     }
 
     /// Checks a connection out, waiting for one or opening one if need be.
