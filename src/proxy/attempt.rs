@@ -313,18 +313,24 @@ impl Attempt<'_> {
         let sent = pin!(connection.send(request));
         let alarm = &self.caller.watch.alarm;
         let expiry = |now| {
-            let next = self.expiry(now, None)?;
-            let Some((moved, by_caller)) = upload.and_then(UploadState::stalled) else {
+            let stalled = upload.and_then(UploadState::stalled);
+            let next = self.expiry(now, None);
+            let next = next.map_err(|error| match (error, stalled) {
+                // The upstream has nothing to answer yet.
+                (ProxyError::Deadline, Some((_, true))) => Failed(error, Verdict::Ignored),
+                _ => error.into(),
+            })?;
+            let Some((moved, by_caller)) = stalled else {
                 return Ok(next);
             };
             match idle.and_then(|idle| moved.checked_add(idle)) {
-                Some(at) if at <= now && by_caller => Err(ProxyError::ClientIdle),
-                Some(at) if at <= now => Err(ProxyError::UpstreamIdle),
+                Some(at) if at <= now && by_caller => Err(ProxyError::ClientIdle.into()),
+                Some(at) if at <= now => Err(ProxyError::UpstreamIdle.into()),
                 Some(at) => Ok(Some(next.map_or(at, |next| next.min(at)))),
                 None => Ok(next),
             }
         };
-        Ok(alarm.race(now, sent, expiry).await?)
+        alarm.race(now, sent, expiry).await
     }
 
     /// Whether the time of this attempt is over at `now`: of the wait itself (`own`), of the
