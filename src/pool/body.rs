@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -46,6 +46,18 @@ impl Upload {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.body.is_none()
+    }
+
+    /// Drops what has come so far, without waiting; says whether that was all of it.
+    pub fn is_all_here(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match Pin::new(&mut *self).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(None) => return true,
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return false,
+            }
+        }
     }
 
     /// Has `observer` told from now on.

@@ -29,6 +29,8 @@ pub(super) struct Exchange {
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
     pub(super) upload: Option<UploadState>,
+    /// Some of the request's body has not been read.
+    pub(super) unread: bool,
     pub(super) endpoint: Option<SocketAddr>,
     pub(super) attempts: u32,
     pub(super) queued: Option<Duration>,
@@ -56,6 +58,7 @@ impl Exchange {
                 .flatten(),
             request_id: None,
             upload: None,
+            unread: false,
             endpoint: None,
             attempts: 0,
             queued: None,

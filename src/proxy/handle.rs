@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::EXPECT;
 use http::{Request, Response};
 
 use super::attempt::{self, Answer};
@@ -44,7 +45,10 @@ impl Caller {
             let forwarded = self.forward(&mut request, &mut exchange).await;
             Ok(match forwarded {
                 Ok(answer) => answer.into_response(exchange),
-                Err(error) => reply::local(error, exchange),
+                Err(error) => {
+                    exchange.unread = is_unread(&mut request, &exchange);
+                    reply::local(error, exchange)
+                }
             })
         }
     }
@@ -112,6 +116,17 @@ impl Caller {
             upstream.metrics.bulkhead_rejected(Refusal::Timeout);
         }
         waited
+    }
+}
+
+/// Whether some of the request's body is still on its way when a local reply is due: then the
+/// connection cannot carry another request. What has come with the head is no obstacle.
+fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
+    match &exchange.upload {
+        Some(upload) => !upload.finished(),
+        // A caller that asks first has sent nothing, and reading would tell it to go on.
+        None if request.headers().contains_key(EXPECT) => !request.body().is_empty(),
+        None => !request.body_mut().is_all_here(),
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         }
     };
     exchange.reply(status.as_u16(), row.reason);
+    let unread = exchange.unread;
     let grpc = exchange.grpc;
     let mut response = Response::new(ResponseBody::local(body, exchange));
     *response.status_mut() = status;
@@ -69,7 +70,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
-    if matches!(error, ProxyError::BadRequest(_) | ProxyError::ClientIdle) {
+    if unread || matches!(error, ProxyError::BadRequest(_) | ProxyError::ClientIdle) {
         // What follows on this connection may not be what the caller meant as the next request.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

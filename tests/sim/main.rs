@@ -14,6 +14,7 @@ mod deadlines;
 mod metrics;
 mod pool;
 mod random;
+mod replies;
 mod timers;
 mod upstream;
 mod wire;
