@@ -183,7 +183,10 @@ impl Dial for Pipes {
         let exchange = self.0.clone();
         Box::pin(async move {
             tasks::spawn_local("upstream", answer(theirs, exchange));
-            Ok(Socket { stream: Box::new(ours), peek: None })
+            Ok(Socket {
+                stream: Box::new(ours),
+                peek: None,
+            })
         })
     }
 }

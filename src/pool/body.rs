@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -9,21 +10,19 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 /// Told how a request body moves, from whichever task drives the connection.
-pub trait UploadObserver: Send {
+pub trait UploadObserver: Send + Sync {
     /// We have nothing to send: the caller has not sent it yet.
-    fn waiting(&mut self);
-    /// So many bytes of the caller go on.
-    fn flowing(&mut self, bytes: usize);
-    /// The body was passed on whole.
-    fn finished(&mut self);
+    fn waiting(&self);
+    /// So many bytes of the caller go on; with them the body is `whole`, or it is not yet.
+    fn passed(&self, bytes: usize, whole: bool);
     /// The caller broke its body off.
-    fn broken(&mut self);
+    fn broken(&self);
 }
 
 /// A request body from the caller to the upstream.
 pub struct Upload {
     body: Option<Incoming>,
-    observer: Option<Box<dyn UploadObserver>>,
+    observer: Option<Arc<dyn UploadObserver>>,
 }
 
 impl Upload {
@@ -61,7 +60,7 @@ impl Upload {
     }
 
     /// Has `observer` told from now on.
-    pub fn observe(&mut self, observer: Box<dyn UploadObserver>) {
+    pub fn observe(&mut self, observer: Arc<dyn UploadObserver>) {
         self.observer = Some(observer);
     }
 }
@@ -89,13 +88,11 @@ impl Body for Upload {
             match &frame {
                 Poll::Pending => observer.waiting(),
                 Poll::Ready(Some(Ok(frame))) => {
-                    observer.flowing(frame.data_ref().map_or(0, Bytes::len));
-                    if body.is_end_stream() {
-                        observer.finished();
-                    }
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    observer.passed(bytes, body.is_end_stream());
                 }
                 Poll::Ready(Some(Err(_))) => observer.broken(),
-                Poll::Ready(None) => observer.finished(),
+                Poll::Ready(None) => observer.passed(0, true),
             }
         }
         frame

@@ -17,7 +17,8 @@ use super::trial::{Trial, UploadState};
 use super::watch::Flow;
 use super::{Caller, request};
 use crate::pool::{
-    Checkout, Connection, Dialing, Download, Granted, Idle, SendError, Upload, Waiting,
+    Checkout, Connection, Dialing, Download, Granted, Idle, SendError, Upload, UploadObserver,
+    Waiting,
 };
 use crate::resilience::Verdict;
 use crate::resilience::timeout::Deadline;
@@ -61,9 +62,9 @@ pub(super) async fn attempt(
     let mut trial = Trial::new(permit, &route.upstream);
     exchange.attempts += 1;
     if !request.body().is_empty() {
-        let state = UploadState::new(now);
-        state.attach(trial.clock(), now);
-        request.body_mut().observe(Box::new(state.clone()));
+        let state = UploadState::new(trial.clock(), now);
+        let observer: Arc<dyn UploadObserver> = Arc::clone(&state) as _;
+        request.body_mut().observe(observer);
         exchange.upload = Some(state);
     }
     let mut attempt = Attempt {
@@ -192,7 +193,12 @@ impl Attempt<'_> {
             match self.send(&mut connection, outgoing, exchange, now).await? {
                 Ok(response) => return Ok((checked(response)?, connection, endpoint)),
                 // Whatever the connection says of it, the caller was first.
-                Err(_) if exchange.upload.as_ref().is_some_and(UploadState::broken) => {
+                Err(_)
+                    if exchange
+                        .upload
+                        .as_ref()
+                        .is_some_and(|upload| upload.broken()) =>
+                {
                     return Err(ProxyError::ClientGone.into());
                 }
                 Err(SendError::Unsent(back)) if reused => *request = *back,
@@ -313,7 +319,7 @@ impl Attempt<'_> {
         let sent = pin!(connection.send(request));
         let alarm = &self.caller.watch.alarm;
         let expiry = |now| {
-            let stalled = upload.and_then(UploadState::stalled);
+            let stalled = upload.and_then(|upload| upload.stalled());
             let next = self.expiry(now, None);
             let next = next.map_err(|error| match (error, stalled) {
                 // The upstream has nothing to answer yet.

@@ -11,7 +11,6 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::trial::UploadState;
 use super::watch::Watch;
 use crate::pool::{Connection, Download};
 use crate::resilience::Verdict;
@@ -101,7 +100,7 @@ impl ResponseBody {
             .exchange
             .upload
             .as_ref()
-            .is_none_or(UploadState::finished);
+            .is_none_or(|upload| upload.finished());
         let Stream {
             connection,
             endpoint,
@@ -225,8 +224,9 @@ impl Drop for ResponseBody {
                 self.ended = time::now();
                 // Whoever stopped this said why in the flow; else it was the caller.
                 if let Some(flow) = self.watch.end() {
-                    let error = flow.broken.unwrap_or(ProxyError::ClientGone);
-                    if let (Some(trial), Some(verdict)) = (flow.trial, error.row().verdict) {
+                    let gone = (ProxyError::ClientGone, Verdict::Abandoned);
+                    let (error, verdict) = flow.broken.unwrap_or(gone);
+                    if let Some(trial) = flow.trial {
                         trial.judge(verdict, self.ended);
                     }
                     self.exchange.abort(error);

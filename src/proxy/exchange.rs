@@ -28,7 +28,7 @@ pub(super) struct Exchange {
     method: Method,
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
-    pub(super) upload: Option<UploadState>,
+    pub(super) upload: Option<Arc<UploadState>>,
     /// Some of the request's body has not been read.
     pub(super) unread: bool,
     pub(super) endpoint: Option<SocketAddr>,
@@ -145,7 +145,7 @@ impl Exchange {
             connect: self.connected,
             first_byte: self.first_byte,
             total,
-            bytes_in: self.upload.as_ref().map_or(0, UploadState::bytes),
+            bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
             bytes_out: self.bytes_out,
             aborted: self.aborted,
         }

@@ -69,8 +69,7 @@ impl Drop for Trial {
 }
 
 /// How far the caller's body has come. Shared with the task that drives the upstream connection.
-#[derive(Clone)]
-pub(super) struct UploadState(Arc<Mutex<Progress>>);
+pub(super) struct UploadState(Mutex<Progress>);
 
 struct Progress {
     waiting: bool,
@@ -78,27 +77,21 @@ struct Progress {
     finished: bool,
     broken: bool,
     bytes: u64,
+    /// Stands still while we wait for the caller.
     clock: Option<UploadClock>,
 }
 
 impl UploadState {
     /// A body of which nothing was sent yet.
-    pub(super) fn new(now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(Progress {
+    pub(super) fn new(clock: Option<UploadClock>, now: Instant) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Progress {
             waiting: false,
             moved: now,
             finished: false,
             broken: false,
             bytes: 0,
-            clock: None,
+            clock,
         })))
-    }
-
-    /// Pauses and resumes this clock from now on.
-    pub(super) fn attach(&self, clock: Option<UploadClock>, now: Instant) {
-        let mut progress = self.lock();
-        progress.moved = now;
-        progress.clock = clock;
     }
 
     pub(super) fn finished(&self) -> bool {
@@ -135,7 +128,7 @@ impl Progress {
 }
 
 impl UploadObserver for UploadState {
-    fn waiting(&mut self) {
+    fn waiting(&self) {
         let mut progress = self.lock();
         if !progress.waiting {
             progress.waiting = true;
@@ -145,21 +138,16 @@ impl UploadObserver for UploadState {
         }
     }
 
-    fn flowing(&mut self, bytes: usize) {
+    fn passed(&self, bytes: usize, whole: bool) {
         let now = time::now();
         let mut progress = self.lock();
         progress.moved = now;
         progress.bytes += bytes as u64;
+        progress.finished |= whole;
         progress.resume(now);
     }
 
-    fn finished(&mut self) {
-        let mut progress = self.lock();
-        progress.finished = true;
-        progress.resume(time::now());
-    }
-
-    fn broken(&mut self) {
+    fn broken(&self) {
         let mut progress = self.lock();
         progress.broken = true;
         progress.resume(time::now());

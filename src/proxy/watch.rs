@@ -44,8 +44,8 @@ pub(super) struct Flow {
     pub(super) total_at: Option<Instant>,
     /// Whether it was the upstream that we waited for last.
     pub(super) upstream_waits: bool,
-    /// Why the connection is being dropped, if it is.
-    pub(super) broken: Option<ProxyError>,
+    /// Why the connection is being dropped, if it is, and what that says about the upstream.
+    pub(super) broken: Option<(ProxyError, Verdict)>,
 }
 
 impl Watch {
@@ -152,16 +152,25 @@ impl Watch {
             trial.judge(Verdict::Success, now);
         }
         let idle_at = flow.idle.map(|idle| self.progress.get() + idle);
-        if flow.total_at.is_some_and(|at| at <= now) {
-            flow.broken = Some(ProxyError::Deadline);
+        let stalled = if flow.total_at.is_some_and(|at| at <= now) {
+            Some(ProxyError::Deadline)
         } else if idle_at.is_some_and(|at| at <= now) {
-            let error = if flow.upstream_waits {
+            let by_upstream = flow.upstream_waits;
+            Some(if by_upstream {
                 ProxyError::UpstreamIdle
             } else {
                 ProxyError::ClientIdle
-            };
-            flow.broken = Some(error);
-        }
+            })
+        } else {
+            None
+        };
+        // Where it was the caller that did not read, the upstream is not to blame.
+        let verdict = if flow.upstream_waits {
+            Verdict::Failure
+        } else {
+            Verdict::Ignored
+        };
+        flow.broken = stalled.map(|error| (error, verdict));
         let settle_at = flow.trial.is_some().then_some(flow.settle_at);
         for at in [idle_at, settle_at, flow.total_at].into_iter().flatten() {
             if at > now {
