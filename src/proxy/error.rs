@@ -260,4 +260,55 @@ mod tests {
             }
         }
     }
+
+    /// The table of the manual, as this one has it.
+    fn manual() -> String {
+        let mut text = String::from(
+            "| reason | status | gRPC | `Proxy-Status` error | whose side | resend | breaker | what happened |\n\
+             | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+        );
+        for error in ProxyError::ALL {
+            let row = error.row();
+            let resend = match row.resend {
+                Resend::NotSent => "safe: not sent",
+                Resend::MaybeSent => "if idempotent",
+                Resend::Never => "never",
+            };
+            let breaker = match row.verdict {
+                None => "not recorded",
+                Some(Verdict::Success) => "success",
+                Some(Verdict::Failure) => "failure",
+                Some(Verdict::Ignored) => "ignored",
+                Some(Verdict::Abandoned) => "slow if it was, else ignored",
+            };
+            let side = format!("{:?}", row.side).to_lowercase();
+            text += &format!(
+                "| `{}` | {} | {} | `{}` | {side} | {resend} | {breaker} | {} |\n",
+                row.reason.as_str(),
+                row.status,
+                row.grpc_status,
+                row.proxy_status,
+                row.title,
+            );
+        }
+        text
+    }
+
+    #[test]
+    fn the_manual_has_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/local-replies.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (start, end) = ("<!-- table -->\n", "<!-- end -->");
+        let (head, rest) = page.split_once(start).unwrap();
+        let (table, tail) = rest.split_once(end).unwrap();
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, format!("{head}{start}{}{end}{tail}", manual())).unwrap();
+        } else {
+            assert_eq!(
+                table,
+                manual(),
+                "`BLESS=1 cargo test --lib manual` rewrites the page"
+            );
+        }
+    }
 }
