@@ -10,7 +10,6 @@ use http_body::Body;
 use super::body::{ResponseBody, Stream, grpc_status};
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::handle::{open, out_of_time};
 use super::request::Survey;
 use super::route::Route;
 use super::trial::{Trial, UploadState};
@@ -58,7 +57,7 @@ pub(super) async fn attempt(
 ) -> Result<Answer, ProxyError> {
     // The time of the request's head, unless it had to wait since.
     let now = exchange.queued.map_or(exchange.started, |_| time::now());
-    let permit = route.breaker.admit(now).map_err(open)?;
+    let permit = route.breaker.admit(now)?;
     let mut trial = Trial::new(permit, &route.upstream);
     exchange.attempts += 1;
     if !request.body().is_empty() {
@@ -226,7 +225,7 @@ impl Attempt<'_> {
     ) -> Result<(), ProxyError> {
         let now = time::now();
         if let Some(limit) = self.deadline.past(now) {
-            return Err(out_of_time(limit, ProxyError::Deadline));
+            return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
         let endpoint = endpoint.endpoint();
         request::address(request, self.route, endpoint, self.deadline, survey, now);
@@ -363,7 +362,7 @@ impl Attempt<'_> {
             }
         };
         if let Some(limit) = self.deadline.past(now) {
-            return Err(out_of_time(limit, ProxyError::Deadline));
+            return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
         let own = own.map(|(at, _)| at);
         Ok([own, first_byte, self.deadline.at]

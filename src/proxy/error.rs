@@ -6,6 +6,8 @@
 use std::time::Duration;
 
 use crate::resilience::Verdict;
+use crate::resilience::breaker::Rejected;
+use crate::resilience::timeout::Limit;
 
 /// Why a request did not get the upstream's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,6 +211,23 @@ impl ProxyError {
             Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),
             Self::Deadline           => row(Upstream,   504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Failure),   "the request's time ran out"),
             Self::ClientDeadline     => row(Downstream, 504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Abandoned), "the time that the caller gave ran out"),
+        }
+    }
+
+    /// The error of the limit that ran out; `own` is that of the wait itself.
+    pub(super) fn out_of_time(limit: Limit, own: Self) -> Self {
+        match limit {
+            Limit::Own => own,
+            Limit::Deadline => Self::Deadline,
+            Limit::ClientDeadline => Self::ClientDeadline,
+        }
+    }
+}
+
+impl From<Rejected> for ProxyError {
+    fn from(rejected: Rejected) -> Self {
+        Self::BreakerOpen {
+            retry_after: rejected.retry_after,
         }
     }
 }

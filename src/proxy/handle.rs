@@ -16,8 +16,7 @@ use super::exchange::Exchange;
 use super::route::Route;
 use super::{Caller, reply, request};
 use crate::pool::Upload;
-use crate::resilience::breaker::Rejected;
-use crate::resilience::timeout::{Deadline, Due, Limit};
+use crate::resilience::timeout::{Deadline, Due};
 use crate::telemetry::metrics::Refusal;
 use crate::time;
 use crate::upstream::bulkhead::{Entry, Slot};
@@ -72,10 +71,10 @@ impl Caller {
         let client_time = request::client_time(&survey, request.headers(), &route);
         let deadline = Deadline::new(now, timeouts.request, timeouts.total, client_time);
         if let Some(limit) = deadline.past(now) {
-            return Err(out_of_time(limit, ProxyError::Deadline));
+            return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
 
-        route.breaker.peek(now).map_err(open)?;
+        route.breaker.peek(now)?;
         let slot = self.slot(&route, &deadline, exchange).await?;
 
         request::prepare(request, &survey);
@@ -130,29 +129,13 @@ fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
     }
 }
 
-/// The breaker's rejection as a reply.
-pub(super) fn open(rejected: Rejected) -> ProxyError {
-    ProxyError::BreakerOpen {
-        retry_after: rejected.retry_after,
-    }
-}
-
-/// The error of the limit that ran out; `own` is that of the wait itself.
-pub(super) fn out_of_time(limit: Limit, own: ProxyError) -> ProxyError {
-    match limit {
-        Limit::Own => own,
-        Limit::Deadline => ProxyError::Deadline,
-        Limit::ClientDeadline => ProxyError::ClientDeadline,
-    }
-}
-
 fn not_over(
     due: Option<Due>,
     now: Instant,
     own: ProxyError,
 ) -> Result<Option<Instant>, ProxyError> {
     match due {
-        Some(due) if due.is_over(now) => Err(out_of_time(due.limit, own)),
+        Some(due) if due.is_over(now) => Err(ProxyError::out_of_time(due.limit, own)),
         due => Ok(due.map(|due| due.at)),
     }
 }
