@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub use self::build::{Built, build, build_with};
@@ -69,7 +69,7 @@ pub struct StartError {
 pub enum Ended {
     /// It was drained.
     Drained,
-    /// A thread panicked; the text says which.
+    /// A thread or a vital task panicked or failed; the text says which.
     WorkerPanic(String),
 }
 
@@ -139,7 +139,9 @@ struct Control {
     metrics: Metrics,
     access_log: Arc<AccessLog>,
     workers: Vec<Worker>,
-    panicked: UnboundedReceiver<String>,
+    /// Told the names of threads and vital tasks that have failed.
+    failed: UnboundedSender<String>,
+    failures: UnboundedReceiver<String>,
     drain: watch::Receiver<bool>,
 }
 
@@ -206,9 +208,9 @@ impl App {
         let access_log =
             AccessLog::new(&config.access_log, std::io::stdout(), metrics.access_log());
         let access_log = Arc::new(access_log.map_err(os_error("the access log"))?);
-        let (panics, panicked) = unbounded_channel();
+        let (failed, failures) = unbounded_channel();
         let workers = (0..count)
-            .map(|index| Worker::spawn(index, Arc::clone(&access_log), panics.clone()))
+            .map(|index| Worker::spawn(index, Arc::clone(&access_log), failed.clone()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(os_error("a worker"))?;
 
@@ -222,7 +224,8 @@ impl App {
             metrics,
             access_log,
             workers,
-            panicked,
+            failed,
+            failures,
             drain: draining,
         };
         let control = std::thread::Builder::new()
@@ -306,17 +309,19 @@ impl Control {
             .collect();
         for (listener, socket) in std::mem::take(&mut self.listeners) {
             let doors = doors.clone();
-            tasks::spawn("acceptor", async move {
+            let failed = self.failed.clone();
+            tasks::spawn_vital("acceptor", self.failed.clone(), async move {
                 let name = Arc::clone(&listener.name);
                 if let Err(error) = listener::accept(socket, listener, doors).await {
                     tracing::error!(listener = &*name, %error, "listener failed");
+                    let _ = failed.send(format!("acceptor of {name}"));
                 }
             });
         }
         self.spawn_servers();
         self.spawn_resolutions();
         let upstreams = self.process.upstreams.clone();
-        tasks::spawn("reaper", async move {
+        tasks::spawn_vital("reaper", self.failed.clone(), async move {
             loop {
                 time::sleep(REAP).await;
                 let now = time::now();
@@ -342,7 +347,7 @@ impl Control {
                 tracing::info!(quiet, "drained");
                 Ended::Drained
             }
-            Some(thread) = self.panicked.recv() => Ended::WorkerPanic(thread),
+            Some(thread) = self.failures.recv() => Ended::WorkerPanic(thread),
         };
         drop((doors, watched));
         self.access_log.close();
@@ -356,9 +361,11 @@ impl Control {
         });
         for (socket, surface) in std::mem::take(&mut self.servers) {
             let site = Arc::clone(&site);
-            tasks::spawn("admin server", async move {
+            let failed = self.failed.clone();
+            tasks::spawn_vital("admin server", self.failed.clone(), async move {
                 if let Err(error) = admin::serve(socket, surface, site).await {
                     tracing::error!(?surface, %error, "admin server failed");
+                    let _ = failed.send(format!("{surface:?} server"));
                 }
             });
         }
@@ -376,8 +383,9 @@ impl Control {
                 }
             };
             let lookup = Arc::clone(&self.lookup);
-            tasks::spawn(
+            tasks::spawn_vital(
                 "resolution",
+                self.failed.clone(),
                 resolve::keep_current(resolution, lookup, tried),
             );
         }

@@ -1,10 +1,12 @@
 //! The only place that spawns tasks.
 //!
-//! A panic ends one task, is logged by the panic hook and counted here; it never ends a worker.
+//! A panic ends one task, is logged by the panic hook and counted here. In a connection's task it
+//! costs that connection; in a vital one it ends the process.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -47,4 +49,44 @@ pub fn spawn(
         let _watched = watched;
         task.await;
     })
+}
+
+/// Spawns a task that the process cannot do without: if it panics, `ended` is told its name.
+pub fn spawn_vital(
+    name: &'static str,
+    ended: UnboundedSender<String>,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let vital = Vital(name, ended);
+    spawn(name, async move {
+        let _vital = vital;
+        task.await;
+    })
+}
+
+struct Vital(&'static str, UnboundedSender<String>);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.1.send(self.0.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_vital_task_that_panics_says_so_and_one_that_ends_does_not() {
+        let (ended, mut told) = unbounded_channel();
+        assert!(spawn_vital("fine", ended.clone(), async {}).await.is_ok());
+        let panics = async { panic!("as it must") };
+        assert!(spawn_vital("broken", ended, panics).await.is_err());
+        assert_eq!(told.recv().await.as_deref(), Some("broken"));
+        assert_eq!(told.recv().await, None);
+    }
 }

@@ -4,7 +4,6 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::thread::JoinHandle;
 
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
@@ -22,7 +21,6 @@ pub struct Worker {
     pub door: Door,
     /// Whether it is quiet.
     pub activity: Arc<Activity>,
-    thread: JoinHandle<()>,
 }
 
 impl Worker {
@@ -48,7 +46,7 @@ impl Worker {
         drop(runtime?); // Fails here rather than in the thread.
         let shared = Arc::clone(&activity);
         let name = format!("worker-{index}");
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name(name.clone())
             .spawn(move || {
                 let _alarm = PanicAlarm { name, panicked };
@@ -59,18 +57,7 @@ impl Worker {
                 };
                 run(receiver, proxy);
             })?;
-        Ok(Self {
-            door,
-            activity,
-            thread,
-        })
-    }
-
-    /// Waits for its end.
-    pub fn join(self) {
-        drop(self.door);
-        // A panic was told when it happened.
-        let _ = self.thread.join();
+        Ok(Self { door, activity })
     }
 }
 

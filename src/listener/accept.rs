@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::proxy::Listener;
+use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::OpenConnection;
 use crate::time;
 
@@ -62,6 +63,7 @@ pub async fn accept(
 ) -> io::Result<()> {
     let socket = tokio::net::TcpListener::from_std(socket)?;
     let open = Arc::new(AtomicUsize::new(0));
+    let limited = Limited::every(Duration::from_secs(10));
     loop {
         // Taken from this thread's reactor again at once: the worker has its own.
         let accepted = socket
@@ -72,7 +74,9 @@ pub async fn accept(
             Ok(stream) => stream,
             Err(error) if is_of_the_connection(&error) => continue,
             Err(error) => {
-                tracing::warn!(listener = &*listener.name, %error, "accept failed");
+                if let Some(suppressed) = limited.admit(time::now()) {
+                    tracing::warn!(listener = &*listener.name, %error, suppressed, "accept failed");
+                }
                 time::sleep(PAUSE).await;
                 continue;
             }

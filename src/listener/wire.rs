@@ -24,7 +24,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.watch.moved();
+            self.watch.came();
         }
         result
     }
@@ -33,7 +33,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 impl<S> Wire<S> {
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
         if matches!(result, Poll::Ready(Ok(1..))) {
-            self.watch.wrote();
+            self.watch.touch();
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, Request, Response, Version};
@@ -47,7 +47,7 @@ pub struct Idle(Connection);
 struct Lease {
     sender: SendRequest<Upload>,
     task: AbortHandle,
-    peek: Option<Arc<TcpStream>>,
+    peek: Option<Weak<TcpStream>>,
     /// Whether a byte came in since the last request was handed over.
     seen: Arc<AtomicBool>,
     endpoint: SocketAddr,
@@ -118,7 +118,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
     let lease = Box::new(Lease {
         sender,
         task: task.abort_handle(),
-        peek,
+        peek: peek.as_ref().map(Arc::downgrade),
         seen,
         endpoint,
         worker,
@@ -198,8 +198,12 @@ impl Connection {
         let Some(mut lease) = self.lease.take() else {
             return;
         };
-        if !self.after.persistent || lease.sender.is_closed() {
+        if !self.after.persistent {
             lease.why = Closed::Asked;
+            return;
+        }
+        if lease.sender.is_closed() {
+            lease.why = Closed::Upstream;
             return;
         }
         let mut kept = self.pool.limits.idle_timeout;
@@ -266,7 +270,10 @@ impl Idle {
         let Self(mut connection) = self;
         let lease = connection.lease.as_mut()?;
         // What the kernel already has, its task may not have been told of yet.
-        let silent = lease.peek.as_deref().is_none_or(dial::is_silent);
+        let silent = lease.peek.as_ref().is_none_or(|peek| {
+            peek.upgrade()
+                .is_some_and(|socket| dial::is_silent(&socket))
+        });
         if !(silent && (lease.sender.is_ready() || lease.sender.ready().await.is_ok())) {
             lease.why = Closed::Upstream;
             return None;

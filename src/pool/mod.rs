@@ -1,9 +1,9 @@
 //! Connections to upstreams: the only module that owns client sockets.
 //!
 //! One [`Pool`] per upstream. `max_connections` and `max_idle` hold for the whole process and
-//! exactly so; idle connections are kept per worker and reused last-in first-out. At the cap a
-//! request takes, in this order: an own idle connection, another worker's idle one, the place of
-//! the oldest idle connection to another endpoint, else it waits first-in first-out.
+//! exactly so; idle connections are kept per worker and reused last-in first-out. A request takes,
+//! in this order: an own idle connection, a fresh one below the cap, another worker's idle one, the
+//! place of the oldest idle connection to another endpoint, else it waits first-in first-out.
 //!
 //! Invariants: a connection with an abandoned exchange is never reused; every open socket holds
 //! one [`Place`], given back when the socket is closed and not before; nothing is retried here.
@@ -59,7 +59,7 @@ pub enum Closed {
     MaxIdle,
     /// Its place was needed for another endpoint.
     Evicted,
-    /// Its endpoint is gone from discovery, or the process ends.
+    /// Its endpoint is gone from discovery.
     Removed,
 }
 
@@ -232,11 +232,10 @@ impl Pool {
     }
 
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
-    fn checkin(&self, idle: Shelved, now: Instant) {
+    fn checkin(&self, mut idle: Shelved, now: Instant) {
         if idle.expires <= now {
             return Self::expire(idle, now);
         }
-        let mut idle = idle;
         loop {
             let mut shelf = self.lock();
             let Some(waiter) = shelf.next_waiter() else {
@@ -247,16 +246,16 @@ impl Pool {
                 }
                 return;
             };
-            drop(shelf);
-            if waiter.endpoint != idle.endpoint() || waiter.fresh {
-                // Its place goes to the oldest waiter once the socket is closed.
-                self.lock().requeue(waiter);
+            if waiter.fresh || waiter.endpoint != idle.endpoint() {
+                // Its place goes to this waiter once the socket is closed.
+                shelf.requeue(waiter);
+                drop(shelf);
                 return idle.close(Closed::Evicted);
             }
-            match waiter.grant.send(Grant::Idle(idle)) {
+            drop(shelf);
+            match waiter.offer_idle(idle) {
                 Ok(()) => return,
-                Err(Grant::Idle(back)) => idle = back,
-                Err(Grant::Place(_)) => return,
+                Err(back) => idle = back,
             }
         }
     }
@@ -339,6 +338,13 @@ impl Waiting {
     }
 }
 
+impl Place {
+    /// Makes it give nothing back.
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(pool) = self.0.take() else { return };
@@ -346,14 +352,8 @@ impl Drop for Place {
             let waiter = pool.lock().leave();
             let Some(waiter) = waiter else { return };
             // The place stays counted while it changes hands.
-            match waiter
-                .grant
-                .send(Grant::Place(Self(Some(Arc::clone(&pool)))))
-            {
-                Ok(()) => return,
-                // The waiter has gone. What came back is disarmed: this loop still has the place.
-                Err(Grant::Place(mut back)) => back.0 = None,
-                Err(Grant::Idle(_)) => return,
+            if waiter.offer_place(Self(Some(Arc::clone(&pool)))) {
+                return;
             }
         }
     }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::Grant;
 use super::connection::Shelved;
+use super::{Grant, Place};
 
 /// Open, idle and awaited connections of one pool.
 pub(super) struct Shelf {
@@ -28,7 +28,29 @@ pub(super) struct Waiter {
     pub(super) endpoint: SocketAddr,
     /// Only a connection of its own will do.
     pub(super) fresh: bool,
-    pub(super) grant: oneshot::Sender<Grant>,
+    grant: oneshot::Sender<Grant>,
+}
+
+impl Waiter {
+    /// Hands a connection over; gives it back where the waiter has gone.
+    pub(super) fn offer_idle(self, idle: Shelved) -> Result<(), Shelved> {
+        match self.grant.send(Grant::Idle(idle)) {
+            Err(Grant::Idle(back)) => Err(back),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands a place over; says whether the waiter was there. Where it was not, the caller still
+    /// has the place: the guard that came back is disarmed.
+    pub(super) fn offer_place(self, place: Place) -> bool {
+        match self.grant.send(Grant::Place(place)) {
+            Err(Grant::Place(mut back)) => {
+                back.disarm();
+                false
+            }
+            _ => true,
+        }
+    }
 }
 
 /// What a request is given.
@@ -107,16 +129,22 @@ impl Shelf {
         Some(taken)
     }
 
-    /// The idle connection that was used least recently.
+    /// The least recently used idle connection that still holds a place. A dead one has given its
+    /// place back already: closing it would free none.
     fn take_oldest(&mut self) -> Option<Shelved> {
-        let oldest = self
+        let (worker, position) = self
             .idle
-            .iter_mut()
-            .filter(|idle| !idle.is_empty())
-            .min_by_key(|idle| idle.front().map(|idle| idle.since))?
-            .pop_front()?;
+            .iter()
+            .enumerate()
+            .filter_map(|(worker, idle)| {
+                let position = idle.iter().position(|idle| !idle.is_dead())?;
+                Some((idle.get(position)?.since, worker, position))
+            })
+            .min()
+            .map(|(_, worker, position)| (worker, position))?;
+        let evicted = self.idle.get_mut(worker)?.remove(position)?;
         self.idle_count -= 1;
-        Some(oldest)
+        Some(evicted)
     }
 
     /// Keeps an idle connection; returns the one that is too many, if any.

@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::body::{ResponseBody, Stream, grpc_status};
-use super::error::ProxyError;
+use super::error::{ProxyError, Side};
 use super::exchange::Exchange;
 use super::request::Survey;
 use super::route::Route;
@@ -94,7 +94,8 @@ pub(super) async fn attempt(
             Ok(answer.judged(attempt.trial, caller, route, deadline, exchange.grpc))
         }
         Err(Failed(error, verdict)) => {
-            attempt.trial.fail(verdict, time::now());
+            let local = error.row().side == Side::Local;
+            attempt.trial.fail(verdict, local, time::now());
             Err(error)
         }
     }
@@ -238,30 +239,27 @@ impl Attempt<'_> {
         endpoint: &InFlight,
         fresh: bool,
         exchange: &mut Exchange,
-        now: Instant,
+        mut now: Instant,
     ) -> Result<Connection, Failed> {
         let pool = &self.route.upstream.pool;
         let (worker, address) = (self.caller.proxy.worker, endpoint.endpoint().address);
+        // One allowance for all waits, however often a kept connection turns out dead.
+        let give_up = now.checked_add(self.route.upstream.queue_timeout);
         loop {
-            let dialing = match pool.checkout(worker, address, fresh, now) {
-                Checkout::Idle(idle) => {
+            let granted = match pool.checkout(worker, address, fresh, now) {
+                Checkout::Idle(idle) => Granted::Idle(idle),
+                Checkout::Dial(dialing) => Granted::Dial(dialing),
+                Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
+            };
+            match granted {
+                Granted::Dial(dialing) => return self.dial(dialing, exchange).await,
+                Granted::Idle(idle) => {
                     if let Some(connection) = self.revive(idle, now).await? {
                         return Ok(connection);
                     }
-                    continue;
+                    now = time::now();
                 }
-                Checkout::Dial(dialing) => dialing,
-                Checkout::Wait(waiting) => match self.wait(waiting).await? {
-                    Granted::Dial(dialing) => dialing,
-                    Granted::Idle(idle) => {
-                        if let Some(connection) = self.revive(idle, now).await? {
-                            return Ok(connection);
-                        }
-                        continue;
-                    }
-                },
-            };
-            return self.dial(dialing, exchange).await;
+            }
         }
     }
 
@@ -276,12 +274,15 @@ impl Attempt<'_> {
 
     /// Waits for a connection or the right to open one. That wait is ours, not the upstream's: the
     /// attempt clock stands still.
-    async fn wait(&mut self, waiting: Waiting) -> Result<Granted, Failed> {
+    async fn wait(
+        &mut self,
+        waiting: Waiting,
+        give_up: Option<Instant>,
+    ) -> Result<Granted, Failed> {
         let now = time::now();
         let clock = self.trial.clock();
         clock.iter().for_each(|clock| clock.pause(now));
-        let own = now.checked_add(self.route.upstream.queue_timeout);
-        let own = own.map(|at| (at, ProxyError::PoolFull));
+        let own = give_up.map(|at| (at, ProxyError::PoolFull));
         let alarm = &self.caller.watch.alarm;
         let mut granted = Box::pin(waiting.granted());
         let expiry = |now| self.expiry(now, own);
@@ -314,6 +315,7 @@ impl Attempt<'_> {
         now: Instant,
     ) -> Result<Result<Response<Download>, SendError>, Failed> {
         let upload = exchange.upload.as_ref();
+        upload.inspect(|upload| upload.begin(time::now()));
         let idle = self.route.timeouts.stream_idle;
         let sent = pin!(connection.send(request));
         let alarm = &self.caller.watch.alarm;
@@ -384,14 +386,23 @@ fn copy(request: &Request<Upload>) -> Request<Upload> {
 
 /// Refuses an answer that we did not ask for or that cannot be framed.
 fn checked(response: Response<Download>) -> Result<Response<Download>, ProxyError> {
-    let mut codings = 0;
+    let (mut codings, mut lengths) = (0, 0);
     for (name, value) in response.headers() {
+        if *name == header::CONTENT_LENGTH {
+            lengths += 1;
+            if !value.as_bytes().iter().all(u8::is_ascii_digit) {
+                return Err(ProxyError::BadResponse);
+            }
+        }
         if *name == header::TRANSFER_ENCODING {
             codings += 1;
             if codings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                 return Err(ProxyError::BadResponse);
             }
         }
+    }
+    if codings > 0 && lengths > 0 {
+        return Err(ProxyError::BadResponse);
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ProxyError::BadResponse);

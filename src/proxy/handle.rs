@@ -121,11 +121,17 @@ impl Caller {
 /// Whether some of the request's body is still on its way when a local reply is due: then the
 /// connection cannot carry another request. What has come with the head is no obstacle.
 fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
-    match &exchange.upload {
-        Some(upload) => !upload.finished(),
+    if request.body().is_empty() {
+        // It had none, or it was taken to be sent.
+        exchange
+            .upload
+            .as_ref()
+            .is_some_and(|upload| !upload.finished())
+    } else if request.headers().contains_key(EXPECT) {
         // A caller that asks first has sent nothing, and reading would tell it to go on.
-        None if request.headers().contains_key(EXPECT) => !request.body().is_empty(),
-        None => !request.body_mut().is_all_here(),
+        true
+    } else {
+        !request.body_mut().is_all_here()
     }
 }
 

@@ -154,7 +154,10 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
     if survey.has_expect {
         request.headers_mut().remove(EXPECT);
     }
-    if !survey.has_request_id {
+    // Asked again where the caller may have named it in `Connection`.
+    let has_id = survey.has_request_id
+        && (!survey.has_hop_by_hop || request.headers().contains_key(REQUEST_ID));
+    if !has_id {
         request.headers_mut().insert(REQUEST_ID, request_id());
     }
 }

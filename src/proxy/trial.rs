@@ -44,9 +44,12 @@ impl Trial {
         }
     }
 
-    /// The attempt ended without a response head.
-    pub(super) fn fail(mut self, verdict: Verdict, now: Instant) {
-        self.head(now);
+    /// The attempt ended without a response head. What a limit of ours ended is no sample of the
+    /// upstream's latency.
+    pub(super) fn fail(mut self, verdict: Verdict, local: bool, now: Instant) {
+        if !local {
+            self.head(now);
+        }
         self.judge(verdict, now);
     }
 
@@ -92,6 +95,11 @@ impl UploadState {
             bytes: 0,
             clock,
         })))
+    }
+
+    /// Sending begins: what was waited for before is nobody's stall.
+    pub(super) fn begin(&self, now: Instant) {
+        self.lock().moved = now;
     }
 
     pub(super) fn finished(&self) -> bool {

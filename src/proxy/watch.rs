@@ -69,7 +69,7 @@ impl Watch {
     }
 
     /// Bytes came from the caller.
-    pub fn moved(&self) {
+    pub fn came(&self) {
         match self.phase.get() {
             Phase::Idle(_) => {
                 let now = crate::time::now();
@@ -77,12 +77,12 @@ impl Watch {
                 self.alarm.want(now + self.header_timeout);
             }
             Phase::Head(_) => {}
-            Phase::Busy => self.wrote(),
+            Phase::Busy => self.touch(),
         }
     }
 
-    /// Bytes went to the caller.
-    pub fn wrote(&self) {
+    /// Bytes of the exchange moved, either way.
+    pub fn touch(&self) {
         if self.flow.borrow().is_some() {
             self.progress.set(crate::time::now());
         }

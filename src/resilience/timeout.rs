@@ -102,53 +102,6 @@ impl Deadline {
     }
 }
 
-/// Runs from the dispatch of an attempt to its response head or error, and stands still while
-/// there is nothing to send because the caller's upload is awaited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttemptClock {
-    /// The dispatch, put off by all finished pauses.
-    started: Instant,
-    paused_at: Option<Instant>,
-}
-
-impl AttemptClock {
-    /// Starts the clock.
-    pub const fn start(now: Instant) -> Self {
-        Self {
-            started: now,
-            paused_at: None,
-        }
-    }
-
-    /// Stops it, if it runs.
-    pub fn pause(&mut self, now: Instant) {
-        self.paused_at.get_or_insert(now);
-    }
-
-    /// Lets it run on, if it was stopped.
-    pub fn resume(&mut self, now: Instant) {
-        if let Some(paused_at) = self.paused_at.take() {
-            let pause = now.saturating_duration_since(paused_at);
-            self.started = self.started.checked_add(pause).unwrap_or(self.started);
-        }
-    }
-
-    /// The time that it has run: the attempt's duration.
-    pub fn elapsed(&self, now: Instant) -> Duration {
-        self.paused_at
-            .unwrap_or(now)
-            .saturating_duration_since(self.started)
-    }
-
-    /// When it will have run for `wait`; `None` if there is no such limit, or while it is stopped.
-    pub fn due(&self, wait: Option<Duration>) -> Option<Instant> {
-        match self.paused_at {
-            Some(_) => None,
-            None => wait.and_then(|wait| self.started.checked_add(wait)),
-        }
-    }
-}
-
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

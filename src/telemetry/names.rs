@@ -175,7 +175,7 @@ families! {
         "Resolutions that gave no address; the addresses known before stay in use.";
 
     PANICS = Counter "outrigger_panics_total" [],
-        "Tasks that panicked; each cost no more than its connection.";
+        "Tasks that panicked.";
     ACCESS_LOG_LINES = Counter "outrigger_access_log_lines_total" [],
         "Access log lines accepted for writing.";
     ACCESS_LOG_DROPPED = Counter "outrigger_access_log_dropped_total" [],

@@ -145,7 +145,7 @@ fn an_upstream_that_stops_reading_is_idle() {
 }
 
 #[test]
-fn a_caller_that_stops_sending_is_not_the_upstream_s_fault() {
+fn a_caller_that_stops_sending_is_not_the_upstreams_fault() {
     let request = [(Duration::ZERO, post("/", 6)), (ms(300), "ab".to_owned())];
     let expected = (408, "client_timeout", ms(300 + 2000), "ignored");
     let settings = "[upstreams.u.timeouts]\nstream_idle = \"2s\"\nfirst_byte = \"1s\"";
@@ -153,7 +153,7 @@ fn a_caller_that_stops_sending_is_not_the_upstream_s_fault() {
 }
 
 #[test]
-fn a_caller_that_is_too_slow_is_not_the_upstream_s_fault() {
+fn a_caller_that_is_too_slow_is_not_the_upstreams_fault() {
     let request = [
         (Duration::ZERO, post("/", 6)),
         (ms(300), "ab".to_owned()),
@@ -258,7 +258,7 @@ fn an_upstream_whose_body_stalls_has_failed() {
 }
 
 #[test]
-fn a_reader_that_stalls_is_not_the_upstream_s_fault() {
+fn a_reader_that_stalls_is_not_the_upstreams_fault() {
     simulate(1, async {
         let settings = "[upstreams.u.timeouts]\nstream_idle = \"2s\"";
         let world = World::new(settings, &floods());
@@ -466,5 +466,90 @@ fn an_idle_connection_is_closed() {
         assert_eq!(since(begun), ms(3000));
         assert_eq!(world.sum("downstream_header_timeouts_total", &[]), 0);
         world.end().await;
+    });
+}
+
+#[test]
+fn a_slow_dial_is_not_the_callers_idleness() {
+    simulate(1, async {
+        let script = Upstream::new(|_| ok_after(ms(1))).reached(|| Reach::After(ms(1500)));
+        let settings = "[upstreams.u.timeouts]\nstream_idle = \"1s\"\nconnect = \"3s\"";
+        let world = World::new(settings, &script);
+        let request = [(Duration::ZERO, post("/", 2)), (ms(1600), "ab".to_owned())];
+        let (got, took) = timed(&world, &request).await;
+        assert_eq!((got.status, took), (200, ms(1601)));
+    });
+}
+
+#[test]
+fn a_wait_for_a_connection_is_not_the_upstreams_idleness() {
+    simulate(1, async {
+        let script = Upstream::new(|arrived| match arrived.path() {
+            "/other" => ok_after(ms(1500)),
+            _ => ok_after(ms(1)),
+        });
+        let settings = "[upstreams.u.timeouts]\nstream_idle = \"1s\"\n[upstreams.u.bulkhead]\nmax_connections = 1\nqueue_timeout = \"5s\"";
+        let world = World::new(settings, &script);
+        world.get("/other");
+        settle().await;
+        let request = [(Duration::ZERO, post("/", 2) + "ab")];
+        let (got, took) = timed(&world, &request).await;
+        assert_eq!((got.status, got.reason(), took), (200, "", ms(1500)));
+    });
+}
+
+#[test]
+fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
+    use outrigger::pool::{Checkout, Closed, Connection, Limits, Observer, Pool, Upload};
+    struct Nobody;
+    impl Observer for Nobody {
+        fn opened(&self, _: Duration) {}
+        fn reused(&self) {}
+        fn closed(&self, _: Closed) {}
+    }
+    async fn dial(pool: &std::sync::Arc<Pool>, port: u16) -> Connection {
+        let at = std::net::SocketAddr::from(([192, 0, 2, 1], port));
+        match pool.checkout(0, at, true, time::now()) {
+            Checkout::Dial(dialing) => dialing.open().await.unwrap(),
+            _ => panic!("no place"),
+        }
+    }
+    async fn exchange(connection: &mut Connection, path: &str) {
+        let request = http::Request::get(path)
+            .header("host", "u")
+            .body(Upload::empty())
+            .unwrap();
+        connection.send(request).await.unwrap();
+    }
+    simulate(1, async {
+        let script = Upstream::new(|arrived| {
+            let mut steps = ok_after(ms(1));
+            if arrived.path() == "/dies" {
+                steps.extend([Step::Sleep(ms(5)), Step::Close]);
+            }
+            steps
+        });
+        let limits = Limits {
+            max_connections: 2,
+            max_idle: 2,
+            idle_timeout: Duration::from_secs(60),
+            max_age: None,
+        };
+        let pool = Pool::new(limits, 1, std::sync::Arc::new(script), Box::new(Nobody));
+        let mut one = dial(&pool, 1).await;
+        let mut two = dial(&pool, 1).await;
+        exchange(&mut one, "/dies").await;
+        exchange(&mut two, "/lives").await;
+        one.checkin(time::now());
+        time::sleep(ms(2)).await;
+        two.checkin(time::now());
+        time::sleep(ms(20)).await;
+        let _held = dial(&pool, 2).await;
+        let at = std::net::SocketAddr::from(([192, 0, 2, 1], 3));
+        let Checkout::Wait(waiting) = pool.checkout(0, at, false, time::now()) else {
+            panic!("below the cap")
+        };
+        let granted = tokio::time::timeout(Duration::from_secs(30), waiting.granted()).await;
+        assert!(granted.is_ok(), "starves beside an idle connection");
     });
 }

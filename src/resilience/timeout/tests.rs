@@ -51,7 +51,6 @@ fn waits_that_no_clock_can_reach_are_no_limit() {
     assert_eq!(deadline, Deadline::new(start, None, None, None));
     assert_eq!(deadline.bound(None), None);
     assert_eq!(deadline.remaining(start), None);
-    assert_eq!(AttemptClock::start(start).due(never), None);
     let finite = Deadline::new(start, Some(MS), None, never);
     assert!(!finite.from_client);
 }
@@ -106,36 +105,6 @@ fn a_wait_ends_at_the_earlier_and_a_tie_is_its_own() {
     for (deadline, own, expected) in table {
         assert_eq!(deadline.bound(own), expected, "{deadline:?} {own:?}");
     }
-}
-
-#[test]
-fn the_attempt_clock_stands_still_while_the_upload_is_awaited() {
-    let start = zero();
-    let limit = Some(ms(100));
-    let mut clock = AttemptClock::start(start);
-    assert_eq!(clock.due(limit), Some(start + ms(100)));
-    assert_eq!(clock.due(None), None);
-    clock.pause(start + ms(30));
-    clock.pause(start + ms(40)); // it is stopped already
-    assert_eq!(clock.due(limit), None);
-    assert_eq!(clock.elapsed(start + ms(500)), ms(30));
-    clock.resume(start + ms(530));
-    clock.resume(start + ms(540)); // it runs already
-    assert_eq!(clock.due(limit), Some(start + ms(600)));
-    assert_eq!(clock.elapsed(start + ms(560)), ms(60));
-    clock.pause(start + ms(560));
-    clock.resume(start + ms(570));
-    assert_eq!(clock.due(limit), Some(start + ms(610)));
-}
-
-#[test]
-fn the_attempt_clock_bears_a_time_that_steps_back() {
-    let start = zero() + ms(100);
-    let mut clock = AttemptClock::start(start);
-    assert_eq!(clock.elapsed(start - MS), Duration::ZERO);
-    clock.pause(start + ms(10));
-    clock.resume(start + ms(5));
-    assert_eq!(clock.elapsed(start + ms(20)), ms(20));
 }
 
 #[test]
@@ -261,31 +230,5 @@ proptest! {
     fn any_bytes_are_read_or_ignored(text in any::<Vec<u8>>()) {
         let _ = parse_grpc_timeout(&text);
         let _ = parse_millis(&text);
-    }
-
-    /// The clock's reading is the sum of its running stretches, and it is due when that sum
-    /// reaches the limit.
-    #[test]
-    fn the_attempt_clock_adds_up(
-        stretches in proptest::collection::vec((0_u64..1_000, 0_u64..1_000), 0..20),
-        limit in 0_u64..30_000,
-    ) {
-        let start = zero();
-        let (mut now, mut ran) = (start, Duration::ZERO);
-        let mut clock = AttemptClock::start(start);
-        for (running, paused) in stretches {
-            now += ms(running);
-            ran += ms(running);
-            clock.pause(now);
-            prop_assert_eq!(clock.elapsed(now + MS), ran);
-            now += ms(paused);
-            clock.resume(now);
-            prop_assert_eq!(clock.elapsed(now), ran);
-            let due = clock.due(Some(ms(limit))).expect("it runs");
-            prop_assert_eq!(due <= now, ran >= ms(limit));
-            if due > now {
-                prop_assert_eq!(due - now, ms(limit) - ran);
-            }
-        }
     }
 }
