@@ -89,7 +89,8 @@ impl Body for Upload {
                 Poll::Pending => observer.waiting(),
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    observer.passed(bytes, body.is_end_stream());
+                    // Nothing follows trailers, and nobody asks whether something does.
+                    observer.passed(bytes, body.is_end_stream() || frame.is_trailers());
                 }
                 Poll::Ready(Some(Err(_))) => observer.broken(),
                 Poll::Ready(None) => observer.passed(0, true),

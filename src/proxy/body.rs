@@ -184,7 +184,8 @@ impl Body for ResponseBody {
                 {
                     stream.trailers = Some(trailers.clone());
                 }
-                if stream.body.is_end_stream() {
+                // Nothing follows trailers, and nobody asks whether something does.
+                if stream.body.is_end_stream() || frame.is_trailers() {
                     this.finish(now);
                 }
                 Poll::Ready(Some(Ok(frame)))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outrigger::proxy::error::ProxyError;
 
-use crate::expect::{assert_nothing_held, assert_replies};
+use crate::expect::{ABORTED, API, BREAKER_CALLS, assert_nothing_held, assert_replies};
 use crate::support::client::{self, Client};
 use crate::support::daemon::Daemon;
 use crate::support::gate::Gate;
@@ -82,16 +82,20 @@ fn trailers_pass_both_ways() {
         ("te", "trailers"),
     ];
     let body = b"3\r\nabc\r\n0\r\nx-end: 3\r\n\r\n";
-    let response = daemon
-        .client()
-        .call("POST", "/", &fields, body)
-        .expect("a whole response");
-    assert_eq!(response.trailers, [("x-sum".to_owned(), "2".to_owned())]);
+    let mut client = daemon.client();
+    for _ in 0..2 {
+        let response = client.call("POST", "/", &fields, body);
+        let trailers = response.expect("a whole response").trailers;
+        assert_eq!(trailers, [("x-sum".to_owned(), "2".to_owned())]);
+    }
     let seen = upstream.seen();
-    assert_eq!(
-        seen.requests[0].trailers,
-        [("x-end".to_owned(), "3".to_owned())]
-    );
+    for request in &seen.requests {
+        assert_eq!(request.trailers, [("x-end".to_owned(), "3".to_owned())]);
+        assert_eq!(request.connection, 0, "trailers end a message as well");
+    }
+    daemon.await_metric(ABORTED, &[API], 0.0);
+    daemon.await_metric(BREAKER_CALLS, &[API, ("verdict", "success")], 2.0);
+    assert_nothing_held(&daemon);
 }
 
 /// Memory that a body of 64 MiB may cost while the other side does not take it.
