@@ -103,3 +103,26 @@ fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_unwinds_tells_its_name_and_one_that_ends_does_not() {
+        let (panicked, mut told) = unbounded_channel();
+        for (name, unwinds) in [("worker-0", false), ("worker-1", true)] {
+            let panicked = panicked.clone();
+            let thread = std::thread::spawn(move || {
+                let name = name.to_owned();
+                let _alarm = PanicAlarm { name, panicked };
+                if unwinds {
+                    std::panic::resume_unwind(Box::new(()));
+                }
+            });
+            assert_eq!(thread.join().is_err(), unwinds);
+        }
+        assert_eq!(told.try_recv().as_deref(), Ok("worker-1"));
+        assert!(told.try_recv().is_err());
+    }
+}
