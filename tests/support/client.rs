@@ -214,6 +214,13 @@ impl Client {
         extra == 0 && matches!(end, Ok(()) | Err(Stop::Reset))
     }
 
+    /// Ends the sending side, and still reads.
+    pub(crate) fn finish(&mut self) -> &mut Self {
+        let end = self.wire.stream().shutdown(std::net::Shutdown::Write);
+        end.expect("an open connection");
+        self
+    }
+
     /// Ends the connection by a reset.
     pub(crate) fn reset(self) {
         let socket = socket2::SockRef::from(self.wire.stream());

@@ -107,13 +107,22 @@ impl Daemon {
     /// Starts with this configuration beside what the tests need to watch it, and waits until it
     /// is ready.
     pub(crate) fn start(config: &str) -> Self {
-        let daemon = Self::spawn(&format!("{PREAMBLE}{config}"));
-        let ready = daemon.log.find(|line| {
+        Self::begin(config).ready()
+    }
+
+    /// As [`Self::start`], and waits for nothing.
+    pub(crate) fn begin(config: &str) -> Self {
+        Self::spawn(&format!("{PREAMBLE}{config}"))
+    }
+
+    /// Waits until it is ready.
+    pub(crate) fn ready(self) -> Self {
+        let ready = self.log.find(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             (field(&line, "message") == Some("ready")).then_some(())
         });
         assert!(ready.is_some(), "the daemon never became ready");
-        daemon
+        self
     }
 
     /// Starts with one upstream `api` that has these endpoints, and these further lines in its
@@ -245,6 +254,20 @@ impl Daemon {
             thread::sleep(LOOK_EVERY);
         }
         panic!("the daemon never ended");
+    }
+
+    /// The lines that it wrote to standard output, once it has ended.
+    pub(crate) fn output(&self) -> Vec<String> {
+        self.output.wait_end();
+        self.output.all()
+    }
+
+    /// The names of its threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id()));
+        let tasks = tasks.expect("the daemon runs").filter_map(Result::ok);
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+        names.map(|name| name.trim().to_owned()).collect()
     }
 
     /// Everything that it wrote to standard error.

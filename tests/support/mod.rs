@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod dead;
+pub(crate) mod dns;
 pub(crate) mod gate;
 pub(crate) mod metrics;
 pub(crate) mod upstream;

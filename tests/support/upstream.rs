@@ -163,6 +163,35 @@ impl Upstream {
         on_call: impl Fn(&Call<'_>) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::listening(listener, on_accept, on_call)
+    }
+
+    /// Upstreams on 127.0.0.2, 127.0.0.3 and so on, all on the same port, each of which answers
+    /// every request with 200 and its body.
+    pub(crate) fn neighbours<const N: usize>(bodies: [&'static str; N]) -> [Self; N] {
+        let address = |index: u8| std::net::Ipv4Addr::new(127, 0, 0, 2 + index);
+        let bind = || -> std::io::Result<Vec<TcpListener>> {
+            let first = TcpListener::bind((address(0), 0))?;
+            let port = first.local_addr()?.port();
+            let others = (1..)
+                .take(N - 1)
+                .map(|index| TcpListener::bind((address(index), port)));
+            std::iter::once(Ok(first)).chain(others).collect()
+        };
+        // The port of the first may be taken at another's address.
+        let bound = (0..20).find_map(|_| bind().ok());
+        let mut bound = bound.expect("a port free at all addresses").into_iter();
+        bodies.map(|body| {
+            let listener = bound.next().expect("one for each");
+            Self::listening(listener, |_| Vec::new(), move |_| reply(200, body))
+        })
+    }
+
+    fn listening(
+        listener: TcpListener,
+        on_accept: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
+        on_call: impl Fn(&Call<'_>) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("a bound socket");
         let shared = Arc::new(Shared {
             record: Mutex::default(),

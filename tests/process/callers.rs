@@ -1,0 +1,110 @@
+//! What a listener lets its callers do.
+
+use std::net::SocketAddr;
+
+use crate::support::client::Client;
+use crate::support::daemon::Daemon;
+use crate::support::gate::Gate;
+use crate::support::upstream::Upstream;
+
+/// Two listeners of one upstream: `plain`, and `set` with these settings of its own.
+fn daemon(upstream: &Upstream, downstream: &str) -> (Daemon, SocketAddr, SocketAddr) {
+    let config = format!(
+        r#"
+[runtime]
+workers = 1
+[upstreams.api]
+endpoints = ["{}"]
+timeouts = {{ first_byte = "18s", request = "18s" }}
+[[listeners]]
+name = "plain"
+address = "127.0.0.1:0"
+routes = [{{ upstream = "api" }}]
+[[listeners]]
+name = "set"
+address = "127.0.0.1:0"
+downstream = {{ {downstream} }}
+routes = [{{ upstream = "api" }}]
+"#,
+        upstream.url()
+    );
+    let daemon = Daemon::start(&config);
+    let [plain, set] = ["plain", "set"].map(|name| daemon.address(name));
+    (daemon, plain, set)
+}
+
+#[test]
+fn a_head_past_the_limits_of_its_listener_is_refused() {
+    let long = "x".repeat(20_000);
+    let long = vec![("x-long", long.as_str())];
+    let many = vec![("x-many", "x"); 30];
+    for (downstream, fields) in [
+        ("max_header_bytes = \"8KiB\"", long),
+        ("max_headers = 20", many),
+    ] {
+        let upstream = Upstream::answering("x");
+        let (_daemon, plain, set) = daemon(&upstream, downstream);
+        for (listener, status) in [(plain, 200), (set, 431)] {
+            let mut client = Client::connect(listener);
+            let response = client.call("GET", "/", &fields, b"");
+            let response = response.expect("a whole response");
+            assert_eq!(response.status, status, "{downstream}");
+        }
+        assert_eq!(upstream.seen().requests.len(), 1);
+    }
+}
+
+#[test]
+fn wider_limits_let_larger_heads_pass() {
+    let upstream = Upstream::answering("x");
+    let wide = "max_header_bytes = \"1MiB\", max_headers = 200";
+    let (_daemon, plain, set) = daemon(&upstream, wide);
+    let long = "x".repeat(200_000);
+    let mut fields = vec![("x-many", "x"); 150];
+    for (listener, status) in [(plain, 431), (set, 200)] {
+        for _ in 0..2 {
+            let mut client = Client::connect(listener);
+            let response = client.call("GET", "/", &fields, b"");
+            assert_eq!(response.expect("a whole response").status, status);
+            fields = vec![("x-long", long.as_str())];
+        }
+        fields = vec![("x-many", "x"); 150];
+    }
+}
+
+#[test]
+fn an_idle_caller_is_closed_after_the_idle_timeout() {
+    let upstream = Upstream::answering("x");
+    let (daemon, plain, set) = daemon(&upstream, "idle_timeout = \"200ms\"");
+    let mut stays = Client::connect(plain);
+    let mut goes = Client::connect(set);
+    for client in [&mut stays, &mut goes] {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert!(goes.ends());
+    assert_eq!(stays.get("/").status, 200);
+    let open = |name| [("listener", name)];
+    daemon.await_metric("outrigger_downstream_connections", &open("set"), 0.0);
+    daemon.await_metric("outrigger_downstream_connections", &open("plain"), 1.0);
+}
+
+/// One worker sees the two ends in their order: when the second has cancelled its request, the
+/// first would have.
+#[test]
+fn a_caller_that_ends_its_side_is_answered_where_asked() {
+    let gate = Gate::new();
+    let upstream = Upstream::gated(&gate);
+    let (_daemon, plain, set) = daemon(&upstream, "half_close = true");
+    let mut waits = Client::connect(set);
+    let mut leaves = Client::connect(plain);
+    for client in [&mut waits, &mut leaves] {
+        client.request("GET", "/", &[], b"");
+    }
+    upstream.wait_in_progress(2);
+    waits.finish();
+    leaves.finish();
+    assert!(leaves.ends(), "its request is cancelled");
+    gate.open();
+    let answer = waits.response("GET").expect("a whole response");
+    assert_eq!(answer.text(), "through");
+}
