@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use outrigger::config;
+use outrigger::config::raw::{self, Key, Table};
 
 /// Words that stand only where they belong. Paths are prefixes, from the top of the repository.
 struct Rule {
@@ -473,6 +474,63 @@ fn shipped_configurations_are_valid() {
         );
         assert!(inspection.config.is_some(), "{name}");
     }
+}
+
+/// Keys that no test of the binary sets: (key, why not).
+const UNSET_KEYS: &[(&str, &str)] = &[];
+
+/// Every key does something, and a test sets it in a configuration of the real binary: whether
+/// that test looks at what the key does, its reader has to say.
+#[test]
+fn every_key_is_set_in_a_test_of_the_binary() {
+    let tests = sources(&["tests/process"]);
+    let mut keys = BTreeMap::new();
+    collect_keys(&raw::ROOT, &mut keys);
+    assert!(keys.len() > 60, "{:?}", keys.keys());
+    let mut broken = String::new();
+    for (name, key) in keys {
+        let excepted = UNSET_KEYS.iter().any(|(key, _)| *key == name);
+        if tests.values().any(|text| sets(text, key)) == excepted {
+            writeln!(broken, "`{name}`: set where excepted, or nowhere").unwrap();
+        }
+    }
+    assert!(broken.is_empty(), "\n{broken}");
+}
+
+fn collect_keys(table: &'static Table, keys: &mut BTreeMap<&'static str, &'static Key>) {
+    for key in table.keys {
+        keys.insert(key.name, key);
+        if let Some(below) = key.kind.below() {
+            collect_keys(below, keys);
+        }
+    }
+}
+
+/// Whether `text` holds `key = ..`, or `[key]` and the like where the key is a table.
+fn sets(text: &str, key: &Key) -> bool {
+    text.match_indices(key.name).any(|(at, name)| {
+        let (before, after) = (&text[..at], &text[at + name.len()..]);
+        let word = |c: char| c.is_alphanumeric() || c == '_';
+        // A line break of a Rust string may stand before it; a variable is no key.
+        let starts = before.ends_with("\\n") || !before.ends_with(word);
+        let starts = starts && !before.ends_with("let ") && !before.ends_with("mut ");
+        let table = key.kind.below().is_some() && after.starts_with([']', '.']);
+        starts && (after.starts_with(" = ") || (table && before.ends_with(['[', '.'])))
+    })
+}
+
+#[test]
+fn a_key_is_told_from_a_word() {
+    let key = |name| raw::BREAKER.key(name).unwrap();
+    assert!(sets("\"{ open_for = 1 }\"", key("open_for")));
+    assert!(sets("x\\nopen_for = 1", key("open_for")));
+    assert!(!sets("reopen_for = 1, open_for_max = 2", key("open_for")));
+    assert!(!sets("// open_for is 1", key("open_for")));
+    assert!(!sets("let open_for = 1;", key("open_for")));
+    let table = raw::UPSTREAM.key("breaker").unwrap();
+    assert!(sets("[upstreams.a]\nbreaker = {}", table));
+    assert!(sets("[defaults.breaker]", table));
+    assert!(!sets("mod breaker;\nuse breaker::x; a[breaker", table));
 }
 
 /// The top of the repository.
