@@ -19,10 +19,10 @@ use crate::lifecycle::tasks;
 use crate::telemetry::limited::Limited;
 
 /// Connections served at once per listener; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 1024;
 
 /// From accept to the end of the request head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// From accept to the end of the response: a reader that stalls keeps its place no longer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);

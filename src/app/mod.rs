@@ -26,7 +26,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::time;
 use crate::upstream::Upstream;
-use crate::upstream::resolve::{self, Lookup, Resolution};
+use crate::upstream::resolve::{Lookup, Resolution};
 use crate::upstream::view::UpstreamView;
 
 /// Exit code of a listener that cannot be bound (`EX_UNAVAILABLE`).
@@ -80,7 +80,7 @@ pub struct Handle(Arc<Process>);
 /// What is known about the process everywhere.
 struct Process {
     upstreams: Vec<Arc<Upstream>>,
-    /// Upstreams whose names have not been looked up yet.
+    /// Names that have not been looked up yet.
     unresolved: AtomicUsize,
     draining: AtomicBool,
     drain: watch::Sender<bool>,
@@ -91,6 +91,11 @@ impl Handle {
     pub fn drain(&self) {
         self.0.draining.store(true, Relaxed);
         self.0.drain.send_replace(true);
+    }
+
+    /// Whether the drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Relaxed)
     }
 
     /// What every upstream looks like now.
@@ -134,7 +139,7 @@ struct Control {
     runtime: model::Runtime,
     listeners: Vec<(Arc<crate::proxy::Listener>, TcpListener)>,
     servers: Vec<(TcpListener, Surface)>,
-    resolutions: Vec<Resolution>,
+    resolutions: Vec<Arc<Resolution>>,
     lookup: Arc<Lookup>,
     metrics: Metrics,
     access_log: Arc<AccessLog>,
@@ -195,8 +200,8 @@ impl App {
             .collect();
         let unresolved = resolutions
             .iter()
-            .filter(|resolution| resolution.has_names())
-            .count();
+            .map(|resolution| resolution.names().len())
+            .sum();
         let (drain, draining) = watch::channel(false);
         let process = Arc::new(Process {
             upstreams: built.upstreams,
@@ -373,21 +378,17 @@ impl Control {
 
     fn spawn_resolutions(&mut self) {
         for resolution in std::mem::take(&mut self.resolutions) {
-            if !resolution.has_names() {
-                continue;
+            for name in resolution.names() {
+                let process = Arc::clone(&self.process);
+                let tried = move || {
+                    if process.unresolved.fetch_sub(1, Relaxed) == 1 {
+                        tracing::info!("ready");
+                    }
+                };
+                let (resolution, lookup) = (Arc::clone(&resolution), Arc::clone(&self.lookup));
+                let current = resolution.keep_current(name, lookup, tried);
+                tasks::spawn_vital("resolution", self.failed.clone(), current);
             }
-            let process = Arc::clone(&self.process);
-            let tried = move || {
-                if process.unresolved.fetch_sub(1, Relaxed) == 1 {
-                    tracing::info!("ready");
-                }
-            };
-            let lookup = Arc::clone(&self.lookup);
-            tasks::spawn_vital(
-                "resolution",
-                self.failed.clone(),
-                resolve::keep_current(resolution, lookup, tried),
-            );
         }
     }
 }

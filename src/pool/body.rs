@@ -1,6 +1,8 @@
 //! Bodies on their way through: hyper's type goes no further than this file and the listener.
 
+use std::error::Error as _;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -15,8 +17,8 @@ pub trait UploadObserver: Send + Sync {
     fn waiting(&self);
     /// So many bytes of the caller go on; with them the body is `whole`, or it is not yet.
     fn passed(&self, bytes: usize, whole: bool);
-    /// The caller broke its body off.
-    fn broken(&self);
+    /// The caller broke its body off, or framed it wrongly (`malformed`).
+    fn broken(&self, malformed: bool);
 }
 
 /// A request body from the caller to the upstream.
@@ -65,6 +67,19 @@ impl Upload {
     }
 }
 
+/// Whether it was the framing of the body that was wrong, rather than its end that did not come.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    })
+}
+
 impl Default for Upload {
     fn default() -> Self {
         Self::empty()
@@ -92,7 +107,7 @@ impl Body for Upload {
                     // Nothing follows trailers, and nobody asks whether something does.
                     observer.passed(bytes, body.is_end_stream() || frame.is_trailers());
                 }
-                Poll::Ready(Some(Err(_))) => observer.broken(),
+                Poll::Ready(Some(Err(error))) => observer.broken(is_malformed(error)),
                 Poll::Ready(None) => observer.passed(0, true),
             }
         }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -49,6 +50,21 @@ impl Dial for DialTcp {
             })
         })
     }
+}
+
+/// Whether a socket could not be opened for want of descriptors, ports or memory of this host,
+/// which says nothing about the upstream.
+pub fn is_our_limit(error: &io::Error) -> bool {
+    const OURS: [Errno; 5] = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| OURS.contains(&Errno::from_raw_os_error(code)))
 }
 
 /// Whether nothing waits to be read: no end of stream, and no answer that nobody asked for.

@@ -17,7 +17,7 @@ mod wire;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
-pub use dial::{Dial, DialTcp, Dialed, Socket, Stream};
+pub use dial::{Dial, DialTcp, Dialed, Socket, Stream, is_our_limit};
 
 use std::io;
 use std::net::SocketAddr;

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::body::{ResponseBody, Stream, grpc_status};
@@ -17,7 +17,7 @@ use super::watch::Flow;
 use super::{Caller, request};
 use crate::pool::{
     Checkout, Connection, Dialing, Download, Granted, Idle, SendError, Upload, UploadObserver,
-    Waiting,
+    Waiting, is_our_limit,
 };
 use crate::resilience::Verdict;
 use crate::resilience::timeout::Deadline;
@@ -151,11 +151,18 @@ impl Answer {
 
     /// Hands the answer over; its body carries everything that ends with it.
     pub(super) fn into_response(self, mut exchange: Exchange) -> Response<ResponseBody> {
+        let mut head = self.head;
         exchange.status = self.stream.status;
-        Response::from_parts(
-            self.head,
-            ResponseBody::upstream(self.stream, exchange, self.at),
-        )
+        if exchange
+            .upload
+            .as_ref()
+            .is_some_and(|upload| !upload.finished())
+        {
+            // Nobody reads the rest of the upload: the connection ends with this answer.
+            let close = HeaderValue::from_static("close");
+            head.headers.insert(header::CONNECTION, close);
+        }
+        Response::from_parts(head, ResponseBody::upstream(self.stream, exchange, self.at))
     }
 }
 
@@ -190,16 +197,13 @@ impl Attempt<'_> {
             let spare =
                 (resendable && request::is_idempotent(request.method())).then(|| copy(request));
             let outgoing = std::mem::take(request);
-            match self.send(&mut connection, outgoing, exchange, now).await? {
+            let sent = self.send(&mut connection, outgoing, exchange, now).await?;
+            let broken = exchange.upload.as_ref().and_then(|upload| upload.broken());
+            match sent {
                 Ok(response) => return Ok((checked(response)?, connection, endpoint)),
                 // Whatever the connection says of it, the caller was first.
-                Err(_)
-                    if exchange
-                        .upload
-                        .as_ref()
-                        .is_some_and(|upload| upload.broken()) =>
-                {
-                    return Err(ProxyError::ClientGone.into());
+                Err(_) if broken.is_some() => {
+                    return Err(broken.unwrap_or(ProxyError::ClientGone).into());
                 }
                 Err(SendError::Unsent(back)) if reused => *request = *back,
                 Err(SendError::Reset { answered: false }) if let Some(spare) = spare => {
@@ -304,7 +308,13 @@ impl Attempt<'_> {
         let expiry = |now| self.expiry(now, own);
         let opened = alarm.race(now, opening.as_mut(), expiry).await?;
         exchange.connected = Some(time::now().saturating_duration_since(now));
-        Ok(opened.map_err(|_| ProxyError::ConnectFailed)?)
+        opened.map_err(|error| {
+            if is_our_limit(&error) {
+                Failed(ProxyError::PoolFull, Verdict::Ignored)
+            } else {
+                ProxyError::ConnectFailed.into()
+            }
+        })
     }
 
     async fn send(

@@ -136,11 +136,7 @@ impl Exchange {
             reason: self.reason,
             endpoint: self.endpoint,
             attempts: self.attempts,
-            request_id: self
-                .request_id
-                .as_ref()
-                .and_then(|id| id.to_str().ok())
-                .unwrap_or("-"),
+            request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
             queue: self.queued,
             connect: self.connected,
             first_byte: self.first_byte,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::error::ProxyError;
 use crate::pool::UploadObserver;
 use crate::resilience::Verdict;
 use crate::time;
@@ -78,7 +79,8 @@ struct Progress {
     waiting: bool,
     moved: Instant,
     finished: bool,
-    broken: bool,
+    /// Why the caller's body will not end.
+    broken: Option<ProxyError>,
     bytes: u64,
     /// Stands still while we wait for the caller.
     clock: Option<UploadClock>,
@@ -91,7 +93,7 @@ impl UploadState {
             waiting: false,
             moved: now,
             finished: false,
-            broken: false,
+            broken: None,
             bytes: 0,
             clock,
         })))
@@ -106,7 +108,8 @@ impl UploadState {
         self.lock().finished
     }
 
-    pub(super) fn broken(&self) -> bool {
+    /// Why the caller's body will not end, if it will not.
+    pub(super) fn broken(&self) -> Option<ProxyError> {
         self.lock().broken
     }
 
@@ -155,9 +158,13 @@ impl UploadObserver for UploadState {
         progress.resume(now);
     }
 
-    fn broken(&self) {
+    fn broken(&self, malformed: bool) {
         let mut progress = self.lock();
-        progress.broken = true;
+        progress.broken = Some(if malformed {
+            ProxyError::BadRequest("a malformed chunked body (RFC 9112 §7.1)")
+        } else {
+            ProxyError::ClientGone
+        });
         progress.resume(time::now());
     }
 }

@@ -49,7 +49,7 @@ pub struct Entry<'a> {
     /// Attempts made.
     pub attempts: u32,
     /// Its id.
-    pub request_id: &'a str,
+    pub request_id: Option<&'a str>,
     /// Wait for a slot, if it had to wait.
     pub queue: Option<Duration>,
     /// Dial to usable connection, if one was opened.
@@ -191,13 +191,14 @@ impl Writer {
 }
 
 fn run(lines: &Receiver<Message>, mut sink: impl Write, metrics: &AccessLogMetrics) {
+    // Lines in the sink's buffer: lost with it if it cannot be flushed.
+    let mut held = 0;
     loop {
         let message = match lines.try_recv() {
             Ok(message) => message,
             Err(TryRecvError::Disconnected) => break,
             Err(TryRecvError::Empty) => {
-                // A sink that fails loses what it held; the next line tries again.
-                _ = sink.flush();
+                flush(&mut sink, &mut held, metrics);
                 match lines.recv() {
                     Ok(message) => message,
                     Err(_) => break,
@@ -206,14 +207,23 @@ fn run(lines: &Receiver<Message>, mut sink: impl Write, metrics: &AccessLogMetri
         };
         match message {
             Message::Line(line) => {
+                held += 1;
                 if sink.write_all(&line).is_err() {
-                    metrics.dropped.inc();
+                    metrics.dropped.inc_by(std::mem::take(&mut held));
                 }
             }
             Message::Close => break,
         }
     }
-    _ = sink.flush();
+    flush(&mut sink, &mut held, metrics);
+}
+
+/// Empties the sink's buffer. A sink that fails loses what it held; the next line tries again.
+fn flush(sink: &mut impl Write, held: &mut u64, metrics: &AccessLogMetrics) {
+    let lines = std::mem::take(held);
+    if sink.flush().is_err() {
+        metrics.dropped.inc_by(lines);
+    }
 }
 
 /// The line's fields, in order. All are always present; what is not known is `null`.
@@ -229,7 +239,7 @@ struct Line<'a> {
     reason: Option<&'a str>,
     endpoint: Option<SocketAddr>,
     attempts: u32,
-    request_id: &'a str,
+    request_id: Option<&'a str>,
     queue_ms: Option<f64>,
     connect_ms: Option<f64>,
     first_byte_ms: Option<f64>,

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig,
@@ -19,6 +19,7 @@ use http::HeaderValue;
 use super::Upstream;
 use super::endpoint::Endpoint;
 use crate::config::model;
+use crate::sync::{Mutex, lock};
 use crate::telemetry::metrics::DnsFailure;
 use crate::time;
 
@@ -82,7 +83,7 @@ fn resolver(settings: &model::Dns) -> Option<TokioResolver> {
     };
     let options = builder.options_mut();
     options.timeout = settings.timeout;
-    options.attempts = 2;
+    options.attempts = 1;
     // A host without a route for IPv6 must not fail every second request.
     options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
     // We keep the answers ourselves, by their TTL.
@@ -106,91 +107,118 @@ struct Known {
     config: model::Endpoint,
     host: HeaderValue,
     addresses: Vec<IpAddr>,
-    /// When to look again; `None`: never.
-    due: Option<Instant>,
-    failures: u32,
 }
 
-/// The endpoints of one upstream, kept current.
+/// The endpoints of one upstream.
 pub struct Resolution {
     upstream: Arc<Upstream>,
-    known: Vec<Known>,
+    known: Mutex<Vec<Known>>,
 }
 
 impl Resolution {
     /// Sets the endpoints that need no resolution.
-    pub fn begin(upstream: &Arc<Upstream>, endpoints: &[model::Endpoint]) -> Self {
+    pub fn begin(upstream: &Arc<Upstream>, endpoints: &[model::Endpoint]) -> Arc<Self> {
         let known = endpoints.iter().filter_map(|config| {
-            let literal = literal(&config.host);
             Some(Known {
                 host: host_header(config)?,
-                addresses: literal.into_iter().collect(),
-                due: literal.is_none().then(time::now),
-                failures: 0,
+                addresses: literal(&config.host).into_iter().collect(),
                 config: config.clone(),
             })
         });
         let resolution = Self {
             upstream: Arc::clone(upstream),
-            known: known.collect(),
+            known: Mutex::new(known.collect()),
         };
-        resolution.publish();
-        resolution
+        resolution.publish(&lock(&resolution.known));
+        Arc::new(resolution)
     }
 
-    /// Whether there is any name to resolve.
-    pub fn has_names(&self) -> bool {
-        self.known.iter().any(|known| known.due.is_some())
+    /// The names to resolve: each is kept current for itself, so that one that hangs delays no
+    /// other. By index and name, for [`Self::keep_current`].
+    pub fn names(&self) -> Vec<(usize, String)> {
+        let known = lock(&self.known);
+        let names = known.iter().enumerate();
+        let names = names.filter(|(_, known)| literal(&known.config.host).is_none());
+        names
+            .map(|(index, known)| (index, known.config.host.clone()))
+            .collect()
     }
 
-    /// Resolves what is due; returns when to come again.
-    pub async fn refresh(&mut self, lookup: &Lookup) -> Option<Instant> {
-        let mut changed = false;
-        for known in &mut self.known {
-            let now = time::now();
-            if known.due.is_none_or(|due| due > now) {
-                continue;
-            }
-            let wait = match lookup.name(&known.config.host).await {
-                Ok((mut addresses, ttl)) => {
-                    addresses.sort_unstable();
-                    addresses.dedup();
-                    changed |= addresses != known.addresses;
-                    known.addresses = addresses;
-                    known.failures = 0;
-                    self.upstream.metrics.resolved();
+    /// Resolves the name at `index` for ever; `tried` is called after the first time.
+    pub async fn keep_current(
+        self: Arc<Self>,
+        (index, name): (usize, String),
+        lookup: Arc<Lookup>,
+        tried: impl FnOnce() + Send + 'static,
+    ) {
+        let mut tried = Some(tried);
+        let mut failures = 0;
+        loop {
+            let answer = lookup.name(&name).await;
+            let wait = match answer {
+                Ok((addresses, ttl)) => {
+                    failures = 0;
+                    self.found(index, addresses);
                     ttl.clamp(lookup.min_ttl, lookup.max_ttl)
                 }
                 Err(failure) => {
-                    self.upstream.metrics.resolution_failed(failure);
-                    tracing::warn!(
-                        upstream = &*self.upstream.name,
-                        host = known.config.host,
-                        reason = failure.as_str(),
-                        kept = known.addresses.len(),
-                        "name not resolved"
-                    );
-                    known.failures = known.failures.saturating_add(1);
-                    let wait = lookup.min_ttl.saturating_mul(1 << known.failures.min(5));
-                    wait.min(lookup.max_ttl)
+                    failures = (failures + 1).min(5);
+                    let kept = self.failed(index, &name, failure);
+                    let wait = lookup
+                        .min_ttl
+                        .saturating_mul(1 << failures)
+                        .min(lookup.max_ttl);
+                    if kept == 0 {
+                        wait.min(NOTHING_KNOWN)
+                    } else {
+                        wait
+                    }
                 }
             };
-            known.due = Some(time::now() + wait);
+            if let Some(tried) = tried.take() {
+                tried();
+            }
+            time::sleep(wait).await;
         }
-        if changed {
-            self.publish();
+    }
+
+    fn found(&self, index: usize, mut addresses: Vec<IpAddr>) {
+        self.upstream.metrics.resolved();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let mut all = lock(&self.known);
+        if let Some(known) = all.get_mut(index)
+            && known.addresses != addresses
+        {
+            known.addresses = addresses;
+            self.publish(&all);
             tracing::info!(
                 upstream = &*self.upstream.name,
                 endpoints = self.upstream.endpoints().len(),
                 "endpoints changed"
             );
         }
-        self.known.iter().filter_map(|known| known.due).min()
     }
 
-    fn publish(&self) {
+    /// Counts and logs a failure; returns how many addresses are kept.
+    fn failed(&self, index: usize, name: &str, failure: DnsFailure) -> usize {
+        self.upstream.metrics.resolution_failed(failure);
+        let kept = lock(&self.known)
+            .get(index)
+            .map_or(0, |known| known.addresses.len());
+        tracing::warn!(
+            upstream = &*self.upstream.name,
+            host = name,
+            reason = failure.as_str(),
+            kept,
+            "name not resolved"
+        );
+        kept
+    }
+
+    fn publish(&self, known: &[Known]) {
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
-        for known in &self.known {
+        for known in known {
             for address in &known.addresses {
                 let address = SocketAddr::new(*address, known.config.port);
                 if !endpoints.iter().any(|endpoint| endpoint.address == address) {
@@ -202,19 +230,8 @@ impl Resolution {
     }
 }
 
-/// Keeps the endpoints of an upstream current; `tried` is called after the first round.
-pub async fn keep_current(
-    mut resolution: Resolution,
-    lookup: Arc<Lookup>,
-    tried: impl FnOnce() + Send + 'static,
-) {
-    let mut next = resolution.refresh(&lookup).await;
-    tried();
-    while let Some(at) = next {
-        time::sleep(at.saturating_duration_since(time::now())).await;
-        next = resolution.refresh(&lookup).await;
-    }
-}
+/// Longest pause between attempts to resolve a name of which no address is known.
+const NOTHING_KNOWN: Duration = Duration::from_secs(5);
 
 /// The address that needs no resolution.
 fn literal(host: &str) -> Option<IpAddr> {

@@ -96,7 +96,7 @@ impl World {
         let built = build_with(&config, 1, &metrics, &dial);
         let upstream = Arc::clone(&built.upstreams[0]);
         let endpoints = Resolution::begin(&upstream, &config.upstreams[0].endpoints);
-        assert!(!endpoints.has_names());
+        assert!(endpoints.names().is_empty());
         let lines = Lines::default();
         let log = AccessLog::new(&config.access_log, lines.clone(), metrics.access_log());
         let activity = Arc::new(Activity::new(time::now()));

@@ -59,7 +59,7 @@ fn entry() -> Entry<'static> {
         reason: None,
         endpoint: Some("127.0.0.1:8080".parse().unwrap()),
         attempts: 1,
-        request_id: "5f0c",
+        request_id: Some("5f0c"),
         queue: None,
         connect: Some(Duration::from_micros(1_234)),
         first_byte: Some(Duration::from_nanos(2_500_499)),
@@ -108,7 +108,7 @@ fn what_a_client_sends_cannot_break_a_line_or_leak_its_query() {
     let log = log_to(&sink, &settings(AccessLogMode::All, 0.0));
     log.write(&Entry {
         path: "/a\"b\\\n\u{1}é?token=secret",
-        request_id: "\"},{\"",
+        request_id: Some("\"},{\""),
         reason: Some(Reason::BreakerOpen),
         ..entry()
     });
