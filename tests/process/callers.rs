@@ -88,6 +88,21 @@ fn an_idle_caller_is_closed_after_the_idle_timeout() {
     daemon.await_metric("outrigger_downstream_connections", &open("plain"), 1.0);
 }
 
+#[test]
+fn a_slow_head_is_cut_after_the_header_timeout() {
+    let upstream = Upstream::answering("x");
+    let (_daemon, plain, set) = daemon(&upstream, "header_timeout = \"200ms\"");
+    let mut waits = Client::connect(plain);
+    let mut cut = Client::connect(set);
+    for client in [&mut waits, &mut cut] {
+        client.send("GET / HTTP/1.1\r\n");
+    }
+    assert!(cut.ends());
+    waits.send("host: a\r\n\r\n");
+    let answer = waits.response("GET").expect("a whole response");
+    assert_eq!(answer.status, 200);
+}
+
 /// One worker sees the two ends in their order: when the second has cancelled its request, the
 /// first would have.
 #[test]

@@ -6,7 +6,7 @@ use outrigger::proxy::error::ProxyError;
 use crate::expect::{API, REQUESTS, WOULD_REJECT, assert_row};
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, command, file, section};
-use crate::support::dead::Refusing;
+use crate::support::dead::{Deaf, Refusing};
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream};
 
@@ -44,13 +44,14 @@ routes = [
     daemon.await_metric(REQUESTS, &[API, ("route", "rest")], 1.0);
 }
 
+/// Which of two timers ends the request tells which is the shorter: by default, each time the other.
 #[test]
 fn the_nearest_setting_wins() {
     let upstream = Upstream::start(|_| vec![Step::Hang]);
     let config = format!(
         r#"
 [defaults]
-timeouts = {{ first_byte = "200ms", request = "15s" }}
+timeouts = {{ first_byte = "200ms", request = "3s" }}
 breaker = {{ mode = "off" }}
 [upstreams.api]
 endpoints = ["{url}"]
@@ -63,7 +64,7 @@ address = "127.0.0.1:0"
 routes = [
   {{ path_prefix = "/default", upstream = "api" }},
   {{ path_prefix = "/upstream", upstream = "own" }},
-  {{ path_prefix = "/route", upstream = "own", timeouts = {{ first_byte = "200ms", request = "15s" }} }},
+  {{ path_prefix = "/route", upstream = "own", timeouts = {{ first_byte = "200ms", request = "3s" }} }},
 ]
 "#,
         url = upstream.url()
@@ -76,6 +77,33 @@ routes = [
         ("/route", ProxyError::AttemptTimeout),
     ] {
         assert_row(&client.get(target), error);
+    }
+}
+
+#[test]
+fn the_connect_timer_is_the_one_configured() {
+    let deaf = Deaf::start();
+    let timeouts = "timeouts = { connect = \"100ms\", request = \"800ms\" }";
+    let daemon = Daemon::proxying(&[deaf.url()], timeouts);
+    assert_row(&daemon.client().get("/"), ProxyError::ConnectTimeout);
+}
+
+/// By default, a drain that a caller holds up would end neither way within its other limit.
+#[test]
+fn a_drain_ends_by_quiet_or_by_grace() {
+    for (runtime, quiet) in [
+        ("drain_quiet = \"50ms\"\ndrain_grace = \"3s\"", true),
+        ("drain_quiet = \"1h\"\ndrain_grace = \"300ms\"", false),
+    ] {
+        let upstream = Upstream::answering("x");
+        let more = format!("[runtime]\n{runtime}\n");
+        let mut daemon = Daemon::proxying(&[upstream.url()], &more);
+        let mut idle = daemon.client();
+        assert_eq!(idle.get("/").status, 200);
+        daemon.terminate();
+        assert_eq!(daemon.wait().code(), Some(0));
+        let drained = daemon.await_logged("drained", 1);
+        assert_eq!(drained[0]["quiet"], quiet, "{runtime}");
     }
 }
 
