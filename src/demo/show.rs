@@ -206,8 +206,8 @@ impl Show {
                 "  {:<8} {} calls: {} ok, {} failed, {} local 503",
                 side.name, total.begun, total.ok, total.failed, total.local
             );
-            if let Some(latency) = percentiles(meter.local()) {
-                line.push_str(&format!(" ({latency})"));
+            if let Some(latency) = percentiles(meter.refused()) {
+                line.push_str(&format!(" (by the open breaker: {latency})"));
             }
             if total.skipped > 0 {
                 line.push_str(&format!(", {} left out", total.skipped));

@@ -16,7 +16,9 @@ const WINDOW_SAMPLES: usize = 20_000;
 pub enum End {
     /// The upstream answered below 500.
     Ok,
-    /// The proxy refused at once: 503 of its own.
+    /// The breaker was open: the proxy refused at once.
+    BreakerOpen,
+    /// Another 503 of the proxy: no slot came free in time.
     LocalReply,
     /// Everything else: 5xx of the upstream, a timeout, no answer.
     Failed,
@@ -29,7 +31,7 @@ pub struct Tally {
     pub begun: u64,
     /// Ended [`End::Ok`].
     pub ok: u64,
-    /// Ended [`End::LocalReply`].
+    /// Ended [`End::BreakerOpen`] or [`End::LocalReply`].
     pub local: u64,
     /// Ended [`End::Failed`].
     pub failed: u64,
@@ -45,7 +47,7 @@ pub struct Meter {
     window: VecDeque<(Instant, Duration)>,
     ok_in_peace: Histogram,
     ok_in_trouble: Histogram,
-    local: Histogram,
+    refused: Histogram,
 }
 
 impl Meter {
@@ -66,15 +68,15 @@ impl Meter {
         for tally in [&mut self.since_look, &mut self.total] {
             match end {
                 End::Ok => tally.ok += 1,
-                End::LocalReply => tally.local += 1,
+                End::BreakerOpen | End::LocalReply => tally.local += 1,
                 End::Failed => tally.failed += 1,
             }
         }
         match (end, mood) {
             (End::Ok, Mood::Ok) => self.ok_in_peace.record(took),
             (End::Ok, _) => self.ok_in_trouble.record(took),
-            (End::LocalReply, _) => self.local.record(took),
-            (End::Failed, _) => {}
+            (End::BreakerOpen, _) => self.refused.record(took),
+            (End::LocalReply | End::Failed, _) => {}
         }
         if self.window.len() == WINDOW_SAMPLES {
             self.window.pop_front();
@@ -119,9 +121,9 @@ impl Meter {
         &self.ok_in_trouble
     }
 
-    /// Refusals of the proxy.
-    pub fn local(&self) -> &Histogram {
-        &self.local
+    /// Refusals of the open breaker.
+    pub fn refused(&self) -> &Histogram {
+        &self.refused
     }
 }
 
@@ -199,7 +201,7 @@ mod tests {
     fn counts_are_taken_once() {
         let mut meter = Meter::default();
         let now = crate::time::now();
-        for end in [End::Ok, End::LocalReply, End::LocalReply, End::Failed] {
+        for end in [End::Ok, End::BreakerOpen, End::LocalReply, End::Failed] {
             meter.begin();
             meter.end(now, end, ms(1), Mood::Hang);
         }

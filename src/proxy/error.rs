@@ -16,6 +16,8 @@ pub enum ProxyError {
     NoRoute,
     /// The request breaks a rule of HTTP; the text says which.
     BadRequest(&'static str),
+    /// The request head is larger than `max_header_bytes`.
+    HeadTooLarge,
     /// The caller stopped sending its body.
     ClientIdle,
     /// The caller went away or broke its upload off; nobody reads a reply.
@@ -82,6 +84,7 @@ pub enum Resend {
 pub enum Reason {
     NoRoute,
     BadRequest,
+    HeadTooLarge,
     ClientTimeout,
     ClientGone,
     BreakerOpen,
@@ -100,9 +103,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NoRoute,
         Self::BadRequest,
+        Self::HeadTooLarge,
         Self::ClientTimeout,
         Self::ClientGone,
         Self::BreakerOpen,
@@ -124,6 +128,7 @@ impl Reason {
         match self {
             Self::NoRoute => "no_route",
             Self::BadRequest => "bad_request",
+            Self::HeadTooLarge => "head_too_large",
             Self::ClientTimeout => "client_timeout",
             Self::ClientGone => "client_gone",
             Self::BreakerOpen => "breaker_open",
@@ -165,9 +170,10 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoRoute,
         Self::BadRequest("…"),
+        Self::HeadTooLarge,
         Self::ClientIdle,
         Self::ClientGone,
         Self::BreakerOpen {
@@ -196,6 +202,7 @@ impl ProxyError {
         match self {
             Self::NoRoute            => row(Downstream, 404,  5, "destination_not_found",    Reason::NoRoute,        Never,     None,            "no route matches this request"),
             Self::BadRequest(_)      => row(Downstream, 400, 13, "http_request_error",       Reason::BadRequest,     Never,     None,            "the request is not valid HTTP"),
+            Self::HeadTooLarge       => row(Downstream, 431, 13, "http_request_error",       Reason::HeadTooLarge,   Never,     None,            "the request head is too large"),
             Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller stopped sending its request body"),
             Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),
             Self::BreakerOpen { .. } => row(Local,      503, 14, "destination_unavailable",  Reason::BreakerOpen,    NotSent,   None,            "the breaker is open: this upstream was failing or slow"),

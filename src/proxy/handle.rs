@@ -59,7 +59,7 @@ impl Caller {
     ) -> Result<Answer, ProxyError> {
         let now = exchange.started;
 
-        let survey = request::survey(request)?;
+        let survey = request::survey(request, self.listener.downstream.max_header_bytes)?;
         exchange.grpc = survey.grpc;
         let routes = self.listener.routes.load();
         let route = routes.find(request.method(), request.uri(), request.headers());

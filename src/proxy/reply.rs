@@ -70,7 +70,12 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
-    if unread || matches!(error, ProxyError::BadRequest(_) | ProxyError::ClientIdle) {
+    if unread
+        || matches!(
+            error,
+            ProxyError::BadRequest(_) | ProxyError::HeadTooLarge | ProxyError::ClientIdle
+        )
+    {
         // What follows on this connection may not be what the caller meant as the next request.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -30,17 +30,25 @@ pub(super) struct Survey {
     has_hop_by_hop: bool,
 }
 
+/// What a field takes beside its name and value: a colon, a space, the line's end.
+const FIELD_OVERHEAD: usize = 4;
+
 /// Looks a request head through, and refuses what two parsers could read differently as far as a
 /// parsed head shows it: hyper has settled several lengths, or a length beside a coding, by now.
 ///
 /// # Errors
 ///
-/// [`ProxyError::BadRequest`] with the rule that is broken.
-pub(super) fn survey<B>(request: &Request<B>) -> Result<Survey, ProxyError> {
+/// [`ProxyError::BadRequest`] with the rule that is broken, or [`ProxyError::HeadTooLarge`].
+pub(super) fn survey<B>(request: &Request<B>, max_bytes: usize) -> Result<Survey, ProxyError> {
     let bad = |rule| Err(ProxyError::BadRequest(rule));
     let mut survey = Survey::default();
     let (mut hosts, mut codings) = (0, 0);
+    let mut bytes = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
     for (name, value) in request.headers() {
+        bytes += name.as_str().len() + value.len() + FIELD_OVERHEAD;
         match name.as_str() {
             "host" => {
                 hosts += 1;
@@ -60,6 +68,10 @@ pub(super) fn survey<B>(request: &Request<B>) -> Result<Survey, ProxyError> {
             "expect" => survey.has_expect = true,
             name => survey.has_hop_by_hop |= is_hop_by_hop(name),
         }
+    }
+    // hyper looks at the size only where a head comes in several reads.
+    if bytes > max_bytes {
+        return Err(ProxyError::HeadTooLarge);
     }
     if hosts > 1 {
         return bad("more than one Host field (RFC 9112 §3.2)");
@@ -241,5 +253,82 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TE, UPGRADE] {
         headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(target: &str, fields: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::get(target);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        let host = ("host", "a");
+        for (target, fields, refused) in [
+            ("/", &[host] as &[_], false),
+            ("/", &[], true),
+            ("/", &[host, host], true),
+            ("/", &[("host", "a b")], true),
+            ("http://a/", &[host], false),
+            ("http://a:80/", &[host], false),
+            ("http://b/", &[host], true),
+            ("/", &[host, ("transfer-encoding", "Chunked")], false),
+            ("/", &[host, ("transfer-encoding", "gzip, chunked")], true),
+            (
+                "/",
+                &[
+                    host,
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                true,
+            ),
+        ] {
+            let found = survey(&head(target, fields), 8192);
+            let found = matches!(found, Err(ProxyError::BadRequest(_)));
+            assert_eq!(found, refused, "{target} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_measured_whole() {
+        let request = head("/ten-bytes", &[("host", "a"), ("x-y", "z")]);
+        let size = 10 + (4 + 1 + 4) + (3 + 1 + 4);
+        assert!(survey(&request, size).is_ok());
+        assert_eq!(
+            survey(&request, size - 1).err(),
+            Some(ProxyError::HeadTooLarge)
+        );
+    }
+
+    #[test]
+    fn fields_of_this_hop_go_no_further_and_an_id_is_made() {
+        let mut request = head(
+            "http://a/x?y",
+            &[
+                ("host", "a"),
+                ("connection", "keep-alive, X-Mine, x-request-id, host"),
+                ("x-mine", "1"),
+                ("x-request-id", "2"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("expect", "100-continue"),
+                ("x-kept", "3"),
+            ],
+        );
+        let surveyed = survey(&request, 8192).unwrap();
+        prepare(&mut request, &surveyed);
+        let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["host", "x-kept", "x-request-id"]);
+        assert_ne!(request.headers()["x-request-id"], "2");
+        assert_eq!(request.uri(), "/x?y");
     }
 }
