@@ -17,6 +17,7 @@ pub mod config;
 pub mod demo;
 pub mod lifecycle;
 pub mod listener;
+mod net;
 pub mod pool;
 pub mod proxy;
 pub mod resilience;

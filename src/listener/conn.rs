@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::wire::Wire;
+use crate::net::{Tap, Tapped};
 use crate::pool::Upload;
 use crate::proxy::watch::{Phase, Watch};
 use crate::proxy::{Caller, Listener, Proxy};
@@ -32,9 +32,9 @@ where
         settings.idle_timeout,
         time::now(),
     ));
-    let wire = Wire {
-        socket,
-        watch: Rc::clone(&watch),
+    let wire = Tapped {
+        stream: socket,
+        tap: Rc::clone(&watch),
     };
     let mut builder = http1::Builder::new();
     builder
@@ -62,5 +62,15 @@ where
             }
             tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
         }
+    }
+}
+
+impl Tap for Rc<Watch> {
+    fn read(&self) {
+        self.came();
+    }
+
+    fn wrote(&self) {
+        self.touch();
     }
 }

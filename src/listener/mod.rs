@@ -5,7 +5,6 @@
 
 mod accept;
 mod conn;
-mod wire;
 
 pub use accept::{Accepted, Door, Open, accept, bind};
 pub use conn::serve;

@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::dial;
-use super::wire::Wire;
 use super::{Closed, Dialing, Download, Observer, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
+use crate::net::{Tap, Tapped};
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -56,6 +56,15 @@ struct Lease {
     observer: Arc<dyn Observer>,
     /// What the observer is told when this is dropped, wherever that happens.
     why: Closed,
+}
+
+/// Remembers that something came in.
+struct Seen(Arc<AtomicBool>);
+
+impl Tap for Seen {
+    fn read(&self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 impl Drop for Lease {
@@ -99,9 +108,9 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
     } = dialing;
     let seen = Arc::new(AtomicBool::new(false));
     let Socket { stream, peek } = socket;
-    let wire = Wire {
-        socket: stream,
-        seen: Arc::clone(&seen),
+    let wire = Tapped {
+        stream,
+        tap: Seen(Arc::clone(&seen)),
     };
     let (sender, connection) = Builder::new()
         .max_buf_size(MAX_BUFFER)

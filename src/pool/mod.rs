@@ -13,7 +13,6 @@ mod body;
 mod connection;
 mod dial;
 mod shelf;
-mod wire;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
