@@ -178,15 +178,20 @@ fn run_demo(arguments: Demo) -> u8 {
 
 /// Loads a configuration and starts its log, or says what is wrong and returns the exit code.
 fn load(file: &Path) -> Result<Config, u8> {
-    let config = config::load(file).map_err(|problems| {
+    let inspection = config::inspect(file);
+    let Some(config) = inspection.config else {
         // Each begins with its own heading and place.
-        let _ = write!(io::stderr(), "{problems}");
-        CONFIG
-    })?;
+        let _ = write!(io::stderr(), "{}", inspection.diagnostics);
+        return Err(CONFIG);
+    };
     telemetry::logging::init(&config.log).map_err(|problem| {
         complain(&problem);
         CONFIG
     })?;
+    for warning in inspection.diagnostics.items() {
+        let (id, problem) = (warning.id.as_str(), &warning.message);
+        tracing::warn!(id, problem, "configuration warning: see `outrigger check`");
+    }
     Ok(config)
 }
 
