@@ -186,6 +186,14 @@ fn an_explicit_slow_call_is_inherited() {
 }
 
 #[test]
+fn idle_connections_grow_with_the_cap() {
+    for (cap, kept) in [(8, 8), (64, 32), (100, 50), (1024, 512)] {
+        let config = upstream(&format!("bulkhead.max_connections = {cap}"), "");
+        assert_eq!(config.upstreams[0].bulkhead.max_idle, kept, "{cap}");
+    }
+}
+
+#[test]
 fn inherited_limits_give_way() {
     let config = everything();
     let payments = &config.upstreams[0];

@@ -101,7 +101,7 @@ pub static BULKHEAD: Table = Table {
         key(
             "max_idle",
             integer(0, 1_000_000),
-            Value("32"),
+            Derived("32, or half of `max_connections` where that is more", "32"),
             "Idle connections that are kept; an inherited value counts as `max_connections` where that is less.",
         ),
         key(

@@ -26,7 +26,11 @@ impl<'b> Builder<'b> {
     pub(super) fn bulkhead(&mut self, owners: &[&'b Section]) -> Bulkhead {
         let layers = self.policy("bulkhead", &raw::BULKHEAD, owners);
         let max_connections = layers.count("max_connections");
-        let mut max_idle = layers.count("max_idle");
+        let mut max_idle = match layers.span("max_idle") {
+            Some(_) => layers.count("max_idle"),
+            // Whoever raises the cap expects that many to be worth keeping.
+            None => (max_connections / 2).max(32).min(max_connections),
+        };
         if max_idle > max_connections {
             if layers.depth("max_idle") <= layers.depth("max_connections") {
                 self.report(
