@@ -9,7 +9,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::resilience::{breaker, classify};
+use crate::balance;
+use crate::resilience::{
+    adaptive, breaker, budget, classify, ejection, fault, hedge, rate_limit, retry,
+};
 
 /// The whole of one configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +148,13 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Own breaker, where the route has `timeouts` or `breaker`; else the upstream's is shared.
     pub breaker: Option<Breaker>,
+    /// Retries that apply here.
+    pub retry: Retry,
+    /// Hedges that apply here, if any; then there are no retries.
+    pub hedge: Option<Hedge>,
+    /// Class of its requests, whatever their field says: index into the classes of the upstream's
+    /// [`Priority`].
+    pub class: Option<usize>,
     /// Static reply instead of an upstream-side local reply.
     pub fallback: Option<Fallback>,
 }
@@ -164,6 +174,27 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// The upstream's breaker.
     pub breaker: Breaker,
+    /// Retries of the upstream (routes carry their own copy).
+    pub retry: Retry,
+    /// What bounds retries and hedges of all its routes.
+    pub budget: budget::Settings,
+    /// Hedges of the upstream (routes carry their own copy).
+    pub hedge: Option<Hedge>,
+    /// Greatest rate of requests.
+    pub rate_limit: Option<RateLimit>,
+    /// Classes of requests and their shares of the bulkhead.
+    pub priority: Option<Priority>,
+    /// A limit below `max_requests` that follows the latency.
+    pub adaptive: Option<Adaptive>,
+    /// How an endpoint is chosen.
+    pub balance: balance::Settings,
+    /// When an endpoint is left out.
+    pub ejection: Ejection,
+    /// Where requests go that this upstream cannot answer: index into [`Config::upstreams`]. Never
+    /// leads in a circle.
+    pub failover: Option<usize>,
+    /// Faults to inject.
+    pub faults: Vec<Fault>,
     /// Static reply instead of an upstream-side local reply.
     pub fallback: Option<Fallback>,
 }
@@ -175,6 +206,8 @@ pub struct Endpoint {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Its share of the requests is in proportion to this (1-1000).
+    pub weight: u32,
 }
 
 /// `host` of an upstream.
@@ -259,4 +292,87 @@ pub struct Fallback {
     pub body: String,
     /// `content-type` of the body.
     pub content_type: String,
+}
+
+/// `retry` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Whether it acts. With `Off` the settings still say what a hedge may follow up.
+    pub mode: Mode,
+    /// Which outcomes, how often, after how long.
+    pub settings: retry::Settings,
+    /// Whether the upstream honours idempotency keys, so that a keyed request is idempotent.
+    pub honours_idempotency_key: bool,
+    /// Whether requests that need a key and have none are given one.
+    pub mint_idempotency_key: bool,
+    /// Lower-case name of the field that carries the key.
+    pub idempotency_key_header: String,
+}
+
+/// `hedge` table; there is none in mode `off`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hedge {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// When and how many.
+    pub settings: hedge::Settings,
+}
+
+/// `rate_limit` table; there is none in mode `off`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// The bucket.
+    pub settings: rate_limit::Settings,
+}
+
+/// `priority` table; there is none in mode `off`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Priority {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Lower-case name of the field that names the class; `None` if only routes do.
+    pub header: Option<String>,
+    /// The classes, in the order of the file; at least one.
+    pub classes: Vec<Class>,
+    /// Class of requests that name none, or one that there is not: index into `classes`.
+    pub default: usize,
+}
+
+/// One class of requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Class {
+    /// Its name, as the field and routes give it.
+    pub name: Arc<str>,
+    /// Reserved share of slots and queue places, thousandths of a percent. All together are at
+    /// most the whole.
+    pub share: u32,
+}
+
+/// `adaptive` table; there is none in mode `off`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adaptive {
+    /// Whether it acts; `Observe` unless the file says otherwise.
+    pub mode: Mode,
+    /// How the limit follows.
+    pub settings: adaptive::Settings,
+}
+
+/// `ejection` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ejection {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// When and for how long.
+    pub settings: ejection::Settings,
+}
+
+/// An item of `faults`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// What and to which requests.
+    pub settings: fault::Settings,
+    /// When it ends, since the Unix epoch.
+    pub until: Duration,
 }

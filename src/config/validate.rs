@@ -207,11 +207,22 @@ impl<'b> Builder<'b> {
         let layers = Layers::of(section, self.builtin.section(&raw::UPSTREAM));
         let bulkhead = self.bulkhead(&[section]);
         let timeouts = self.timeouts(&[section]);
+        let (retry, budget, balance, ejection) = policies::unwritten();
         Upstream {
             name: Arc::from(section.name.as_str()),
             endpoints: self.endpoints(section),
             host: self.host(&layers),
             breaker: self.breaker(&[section], &timeouts, &bulkhead),
+            retry,
+            budget,
+            hedge: None,
+            rate_limit: None,
+            priority: None,
+            adaptive: None,
+            balance,
+            ejection,
+            failover: None,
+            faults: Vec::new(),
             fallback: self.fallback(&[section]),
             bulkhead,
             timeouts,

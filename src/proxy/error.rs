@@ -27,8 +27,15 @@ pub enum ProxyError {
         /// Time until probes are admitted; zero while half-open.
         retry_after: Duration,
     },
+    /// The rate limit has no token that comes in time.
+    RateLimited {
+        /// Time until there is one.
+        retry_after: Duration,
+    },
     /// All slots and all queue places are taken.
     BulkheadFull,
+    /// As many requests as the adaptive limit allows are in flight, and all queue places are taken.
+    AdaptiveLimit,
     /// No slot came free within `queue_timeout`.
     QueueTimeout,
     /// No connection came free below `max_connections` within `queue_timeout`.
@@ -51,6 +58,10 @@ pub enum ProxyError {
     Deadline,
     /// The time that the caller itself gave ran out.
     ClientDeadline,
+    /// An injected fault answered with this status.
+    FaultAbort(u16),
+    /// An injected fault broke the attempt off.
+    FaultReset,
 }
 
 /// Who is to blame.
@@ -88,7 +99,9 @@ pub enum Reason {
     ClientTimeout,
     ClientGone,
     BreakerOpen,
+    RateLimited,
     BulkheadFull,
+    AdaptiveLimit,
     QueueTimeout,
     PoolFull,
     NoEndpoint,
@@ -99,18 +112,21 @@ pub enum Reason {
     AttemptTimeout,
     UpstreamIdle,
     Deadline,
+    FaultInjected,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::ClientTimeout,
         Self::ClientGone,
         Self::BreakerOpen,
+        Self::RateLimited,
         Self::BulkheadFull,
+        Self::AdaptiveLimit,
         Self::QueueTimeout,
         Self::PoolFull,
         Self::NoEndpoint,
@@ -121,6 +137,7 @@ impl Reason {
         Self::AttemptTimeout,
         Self::UpstreamIdle,
         Self::Deadline,
+        Self::FaultInjected,
     ];
 
     /// The word itself.
@@ -132,7 +149,9 @@ impl Reason {
             Self::ClientTimeout => "client_timeout",
             Self::ClientGone => "client_gone",
             Self::BreakerOpen => "breaker_open",
+            Self::RateLimited => "rate_limited",
             Self::BulkheadFull => "bulkhead_full",
+            Self::AdaptiveLimit => "adaptive_limit",
             Self::QueueTimeout => "queue_timeout",
             Self::PoolFull => "pool_full",
             Self::NoEndpoint => "no_endpoint",
@@ -143,6 +162,7 @@ impl Reason {
             Self::AttemptTimeout => "attempt_timeout",
             Self::UpstreamIdle => "upstream_idle",
             Self::Deadline => "deadline",
+            Self::FaultInjected => "fault_injected",
         }
     }
 }
@@ -170,7 +190,7 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
@@ -179,7 +199,11 @@ impl ProxyError {
         Self::BreakerOpen {
             retry_after: Duration::ZERO,
         },
+        Self::RateLimited {
+            retry_after: Duration::ZERO,
+        },
         Self::BulkheadFull,
+        Self::AdaptiveLimit,
         Self::QueueTimeout,
         Self::PoolFull,
         Self::NoEndpoint,
@@ -191,6 +215,8 @@ impl ProxyError {
         Self::UpstreamIdle,
         Self::Deadline,
         Self::ClientDeadline,
+        Self::FaultAbort(503),
+        Self::FaultReset,
     ];
 
     /// The table.
@@ -206,7 +232,9 @@ impl ProxyError {
             Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller stopped sending its request body"),
             Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),
             Self::BreakerOpen { .. } => row(Local,      503, 14, "destination_unavailable",  Reason::BreakerOpen,    NotSent,   None,            "the breaker is open: this upstream was failing or slow"),
+            Self::RateLimited { .. } => row(Local,      429,  8, "http_request_denied",      Reason::RateLimited,    NotSent,   None,            "more requests than the rate limit of this upstream allows"),
             Self::BulkheadFull       => row(Local,      503, 14, "connection_limit_reached", Reason::BulkheadFull,   NotSent,   None,            "too many requests are in flight and waiting for this upstream"),
+            Self::AdaptiveLimit      => row(Local,      503, 14, "connection_limit_reached", Reason::AdaptiveLimit,  NotSent,   None,            "as many requests as this upstream answers in good time are in flight and waiting"),
             Self::QueueTimeout       => row(Local,      503, 14, "connection_limit_reached", Reason::QueueTimeout,   NotSent,   None,            "no slot of this upstream came free in time"),
             Self::PoolFull           => row(Local,      503, 14, "connection_limit_reached", Reason::PoolFull,       NotSent,   None,            "no connection to this upstream came free in time"),
             Self::NoEndpoint         => row(Local,      503, 14, "destination_unavailable",  Reason::NoEndpoint,     NotSent,   None,            "no address is known for this upstream"),
@@ -218,6 +246,8 @@ impl ProxyError {
             Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),
             Self::Deadline           => row(Upstream,   504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Failure),   "the request's time ran out"),
             Self::ClientDeadline     => row(Downstream, 504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Abandoned), "the time that the caller gave ran out"),
+            Self::FaultAbort(status) => row(Upstream, status, 14, "proxy_internal_response",  Reason::FaultInjected,  MaybeSent, Some(Ignored),   "a fault was injected on purpose"),
+            Self::FaultReset         => row(Upstream,   502, 14, "connection_terminated",    Reason::FaultInjected,  MaybeSent, Some(Ignored),   "a broken connection was injected on purpose"),
         }
     }
 

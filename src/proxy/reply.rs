@@ -66,7 +66,8 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc_status)));
         headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.title));
     }
-    if let ProxyError::BreakerOpen { retry_after } = error {
+    if let ProxyError::BreakerOpen { retry_after } | ProxyError::RateLimited { retry_after } = error
+    {
         let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }

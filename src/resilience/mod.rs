@@ -4,9 +4,16 @@
 //! values, randomness is seeded. The shells in [`crate::upstream`] add the lock, the guard and
 //! the observer. Nothing here is `async` and nothing here can fail or panic.
 
+pub mod adaptive;
 pub mod breaker;
+pub mod budget;
 pub mod bulkhead;
 pub mod classify;
+pub mod ejection;
+pub mod fault;
+pub mod hedge;
+pub mod rate_limit;
+pub mod retry;
 pub mod timeout;
 
 /// What an attempt told us about its upstream.

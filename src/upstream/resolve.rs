@@ -243,7 +243,7 @@ fn literal(host: &str) -> Option<IpAddr> {
 
 /// `host[:port]`, without the port that http has by default.
 fn host_header(endpoint: &model::Endpoint) -> Option<HeaderValue> {
-    let model::Endpoint { host, port } = endpoint;
+    let model::Endpoint { host, port, .. } = endpoint;
     let host = if host.contains(':') {
         format!("[{host}]")
     } else {
@@ -278,6 +278,7 @@ mod tests {
             host_header(&model::Endpoint {
                 host: host.into(),
                 port,
+                weight: 1,
             })
             .unwrap()
         };

@@ -251,6 +251,7 @@ fn endpoints_are_read() {
     let endpoint = |host: &str, port| Endpoint {
         host: host.to_owned(),
         port,
+        weight: 1,
     };
     assert_eq!(
         config.upstreams[0].endpoints,

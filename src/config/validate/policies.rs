@@ -2,13 +2,17 @@
 
 use super::Builder;
 use super::layers::Layers;
+use crate::balance;
 use crate::config::diagnostic::Id;
-use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Mode, Timeouts};
+use crate::config::model::{
+    Breaker, Bulkhead, Downstream, Ejection, Fallback, Mode, Retry, Timeouts,
+};
 use crate::config::raw;
 use crate::config::section::{Section, Setting};
 use crate::config::value::show_duration;
 use crate::resilience::breaker::{AfterMaxWait, FULL_RATE, Settings, Window};
-use crate::resilience::classify::Rules;
+use crate::resilience::classify::{Rules, StatusSet};
+use crate::resilience::{budget, ejection, retry};
 
 impl<'b> Builder<'b> {
     pub(super) fn downstream(&self, owners: &[&'b Section]) -> Downstream {
@@ -172,6 +176,59 @@ impl<'b> Builder<'b> {
             content_type: layers.text("content_type").unwrap_or_default(),
         })
     }
+}
+
+/// The defaults, until there are keys.
+pub(super) fn unwritten() -> (Retry, budget::Settings, balance::Settings, Ejection) {
+    let ms = std::time::Duration::from_millis;
+    let retry = Retry {
+        mode: Mode::Enforce,
+        settings: retry::Settings {
+            retries: 1,
+            on: retry::On {
+                not_sent: true,
+                reset: true,
+                timeout: false,
+                status: StatusSet(vec![(502, 504)]),
+                grpc: vec![14],
+            },
+            non_idempotent: false,
+            max_body_buffer: 65536,
+            backoff: retry::Backoff {
+                base: ms(25),
+                max: ms(250),
+                jitter: retry::Jitter::Full,
+            },
+            max_retry_after: ms(2000),
+        },
+        honours_idempotency_key: false,
+        mint_idempotency_key: false,
+        idempotency_key_header: "idempotency-key".to_owned(),
+    };
+    let budget = budget::Settings {
+        deposit: 200,
+        min_per_second: 3,
+        window: ms(10_000),
+    };
+    let balance = balance::Settings {
+        policy: balance::Policy::LeastInFlight,
+        slow_start: None,
+    };
+    let ejection = Ejection {
+        mode: Mode::Enforce,
+        settings: ejection::Settings {
+            consecutive_failures: Some(5),
+            failure_rate: Some(85_000),
+            min_volume: 50,
+            min_endpoints: 5,
+            interval: ms(10_000),
+            eject_for: ms(30_000),
+            eject_for_max: ms(300_000),
+            jitter: ms(1000),
+            max_ejected: 50_000,
+        },
+    };
+    (retry, budget, balance, ejection)
 }
 
 fn mode(layers: &Layers<'_>) -> Mode {

@@ -36,6 +36,9 @@ impl<'b> Builder<'b> {
                 upstream: index,
                 timeouts: upstream.timeouts.clone(),
                 breaker: None,
+                retry: upstream.retry.clone(),
+                hedge: None,
+                class: None,
                 fallback: upstream.fallback.clone(),
             }],
         }
@@ -131,6 +134,9 @@ impl<'b> Builder<'b> {
                 .filter(|_| own_breaker)
                 .map(|bulkhead| self.breaker(&owners, &timeouts, &bulkhead)),
             timeouts,
+            retry: super::policies::unwritten().0,
+            hedge: None,
+            class: None,
             fallback: self.fallback(&owners),
         }
     }

@@ -141,7 +141,11 @@ fn host_and_port(text: &str, default_port: Option<u16>) -> Result<Endpoint, Inva
         None if is_host(host) => host.to_ascii_lowercase(),
         None => return Err(bad("not a host name")),
     };
-    Ok(Endpoint { host, port })
+    Ok(Endpoint {
+        host,
+        port,
+        weight: 1,
+    })
 }
 
 /// Whether it is a DNS name or an IPv4 address.

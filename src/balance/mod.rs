@@ -5,6 +5,44 @@
 //! Two Choices in Randomized Load Balancing", 2001). The choice is pure: loads and random bits
 //! come in as arguments, nothing is remembered or allocated.
 
+use std::time::Duration;
+
+/// `balance` table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// By which rule.
+    pub policy: Policy,
+    /// A new or returned endpoint gets its full share only after this long; `None` is `"off"`.
+    pub slow_start: Option<Duration>,
+}
+
+/// The rule by which an endpoint is chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Policy {
+    /// Of two at random, the one with less in flight.
+    LeastInFlight,
+    /// Of two at random, the one with the lower product of latency and requests in flight.
+    PeakEwma {
+        /// A past latency loses its weight over this long.
+        decay: Duration,
+    },
+    /// One after the other.
+    RoundRobin,
+    /// At random, in proportion to the weights.
+    Weighted,
+    /// The same for the same key, as far as the set of endpoints stays the same.
+    RingHash(HashKey),
+}
+
+/// What a request is hashed by; requests without it are spread as by [`Policy::LeastInFlight`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The value of this field (lower-case name).
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+}
+
 /// Picks one of `n` endpoints, by index.
 ///
 /// `loads` gives what each has in flight, `random` 64 random bits. `exclude` (the endpoint that
