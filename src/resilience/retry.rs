@@ -59,3 +59,85 @@ pub enum Jitter {
     /// The ceiling itself.
     None,
 }
+
+/// Why an attempt is followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The upstream certainly did not process it.
+    NotSent,
+    /// The connection broke before the response head.
+    Reset,
+    /// `first_byte` ran out.
+    Timeout,
+    /// The status of the response.
+    Status,
+    /// The gRPC status of the response.
+    Grpc,
+}
+
+impl Why {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 5] = [
+        Self::NotSent,
+        Self::Reset,
+        Self::Timeout,
+        Self::Status,
+        Self::Grpc,
+    ];
+
+    /// The word for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::Status => "status",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
+/// Why an outcome that calls for a retry is delivered all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// All attempts were made.
+    Spent,
+    /// The request may have been processed and is not idempotent.
+    Unsafe,
+    /// Its body was not kept.
+    Committed,
+    /// The upstream forbids it.
+    Forbidden,
+    /// The delay does not fit into what is left of the deadline.
+    Deadline,
+    /// The breaker would reject it.
+    Breaker,
+    /// The budget is exhausted.
+    Budget,
+}
+
+impl Denied {
+    /// Every value, in the order of the enum.
+    pub const ALL: [Self; 7] = [
+        Self::Spent,
+        Self::Unsafe,
+        Self::Committed,
+        Self::Forbidden,
+        Self::Deadline,
+        Self::Breaker,
+        Self::Budget,
+    ];
+
+    /// The word for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Spent => "spent",
+            Self::Unsafe => "unsafe",
+            Self::Committed => "committed",
+            Self::Forbidden => "forbidden",
+            Self::Deadline => "deadline",
+            Self::Breaker => "breaker",
+            Self::Budget => "budget",
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bulkhead::WouldHave;
 use crate::config::model::Mode;
@@ -52,4 +53,86 @@ pub struct BreakerView {
     pub mode: Mode,
     /// Its state.
     pub view: breaker::View,
+}
+
+/// The retry budget of an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BudgetView {
+    /// What is left, thousandths of a retry; may be negative.
+    pub balance: i64,
+}
+
+/// The rate limit of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct RateLimitView {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Tokens in the bucket; negative where waiters have reserved theirs.
+    pub tokens: f64,
+    /// Requests refused since the start.
+    pub rejected: u64,
+    /// Requests that waited for their token since the start.
+    pub delayed: u64,
+    /// Requests let pass in observe mode that would have been refused.
+    pub would_reject: u64,
+}
+
+/// The adaptive limit of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct AdaptiveView {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// The limit that it has found.
+    pub limit: u32,
+    /// Long-term response time, once known (Gradient2 only).
+    pub baseline: Option<Duration>,
+    /// Mean response time of the last window, once known.
+    pub latency: Option<Duration>,
+    /// Samples taken since the start.
+    pub samples: u64,
+    /// How many of them were drops.
+    pub drops: u64,
+}
+
+/// A class of requests at the bulkhead.
+#[derive(Clone, Debug)]
+pub struct ClassView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Slots reserved for it.
+    pub reserved: usize,
+    /// Slots in use.
+    pub in_flight: usize,
+    /// Requests waiting.
+    pub queued: usize,
+    /// Requests refused since the start.
+    pub rejected: u64,
+}
+
+/// Outlier ejection of an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct EjectionView {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// Ejections since the start for failures in a row.
+    pub consecutive: u64,
+    /// Ejections since the start for the share of failures.
+    pub failure_rate: u64,
+    /// Ejections that observe mode did not carry out.
+    pub would_eject: u64,
+    /// Times that all endpoints were ejected and picked from all the same.
+    pub panics: u64,
+}
+
+/// A fault that is being injected.
+#[derive(Clone, Debug)]
+pub struct FaultView {
+    /// Its number, unique in the process.
+    pub id: u64,
+    /// What it does.
+    pub settings: crate::resilience::fault::Settings,
+    /// Time until it ends.
+    pub remaining: Duration,
+    /// Attempts that it has hit.
+    pub hits: u64,
 }
