@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::replay::Replay;
+
 /// Told how a request body moves, from whichever task drives the connection.
 pub trait UploadObserver: Send + Sync {
     /// We have nothing to send: the caller has not sent it yet.
@@ -23,30 +25,85 @@ pub trait UploadObserver: Send + Sync {
 
 /// A request body from the caller to the upstream.
 pub struct Upload {
-    body: Option<Incoming>,
+    source: Source,
     observer: Option<Arc<dyn UploadObserver>>,
+}
+
+enum Source {
+    Empty,
+    /// Read once.
+    Caller(Incoming),
+    /// Kept, and how many pieces of it this reading has had.
+    Kept(Replay, usize),
 }
 
 impl Upload {
     /// A body without bytes.
     pub fn empty() -> Self {
         Self {
-            body: None,
+            source: Source::Empty,
             observer: None,
         }
     }
 
     /// Wraps what the listener received.
     pub fn new(body: Incoming) -> Self {
+        let source = if body.is_end_stream() {
+            Source::Empty
+        } else {
+            Source::Caller(body)
+        };
         Self {
-            body: (!body.is_end_stream()).then_some(body),
+            source,
             observer: None,
         }
     }
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.body.is_none()
+        matches!(self.source, Source::Empty)
+    }
+
+    /// Remembers what passes from now on, up to `limit` bytes, for [`Self::again`]. A body that is
+    /// declared to be longer is left as it is.
+    pub fn keep(&mut self, limit: usize) {
+        if let Source::Caller(body) = &self.source
+            && body.size_hint().lower() <= limit as u64
+            && let Source::Caller(body) = std::mem::replace(&mut self.source, Source::Empty)
+        {
+            self.source = Source::Kept(Replay::new(body, limit), 0);
+        }
+    }
+
+    /// The body from its beginning once more, without an observer; `None` where that is not known
+    /// any more.
+    pub fn again(&self) -> Option<Self> {
+        let source = match &self.source {
+            Source::Empty => Source::Empty,
+            Source::Kept(replay, _) if replay.is_kept() => Source::Kept(replay.clone(), 0),
+            Source::Kept(..) | Source::Caller(_) => return None,
+        };
+        Some(Self {
+            source,
+            observer: None,
+        })
+    }
+
+    /// Whether it can be sent from its beginning, once more at least.
+    pub fn is_intact(&self) -> bool {
+        match &self.source {
+            Source::Empty | Source::Caller(_) => true,
+            Source::Kept(replay, _) => replay.is_kept(),
+        }
+    }
+
+    /// Whether it is here to its end, so that two readings of it do not come into each other's way.
+    pub fn is_whole(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Caller(_) => false,
+            Source::Kept(replay, _) => replay.is_whole(),
+        }
     }
 
     /// Drops what has come so far, without waiting; says whether that was all of it.
@@ -94,18 +151,19 @@ impl Body for Upload {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { body, observer } = self.get_mut();
-        let Some(body) = body else {
-            return Poll::Ready(None);
+        let Self { source, observer } = self.get_mut();
+        let frame = match source {
+            Source::Empty => return Poll::Ready(None),
+            Source::Caller(body) => Pin::new(body).poll_frame(cx),
+            Source::Kept(replay, position) => replay.poll_frame(position, cx),
         };
-        let frame = Pin::new(&mut *body).poll_frame(cx);
         if let Some(observer) = observer {
             match &frame {
                 Poll::Pending => observer.waiting(),
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
                     // Nothing follows trailers, and nobody asks whether something does.
-                    observer.passed(bytes, body.is_end_stream() || frame.is_trailers());
+                    observer.passed(bytes, source.is_end() || frame.is_trailers());
                 }
                 Poll::Ready(Some(Err(error))) => observer.broken(is_malformed(error)),
                 Poll::Ready(None) => observer.passed(0, true),
@@ -115,13 +173,25 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.source.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Caller(body) => body.size_hint(),
+            Source::Kept(replay, _) => replay.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Caller(body) => body.is_end_stream(),
+            Self::Kept(replay, position) => replay.is_end(*position),
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod body;
 mod connection;
 mod dial;
+mod replay;
 mod shelf;
 
 pub use body::{Broken, Download, Upload, UploadObserver};

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,8 +11,9 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::mangle::{Cut, Mangle};
 use super::watch::Watch;
-use crate::pool::{Connection, Download};
+use crate::pool::{Broken, Connection, Download};
 use crate::resilience::Verdict;
 use crate::time;
 use crate::upstream::bulkhead::Slot;
@@ -38,10 +39,46 @@ pub(super) struct Stream {
     pub(super) body: Download,
     pub(super) connection: Connection,
     pub(super) endpoint: InFlight,
-    pub(super) slot: Slot,
+    /// The request's slot, once this is what the caller gets.
+    pub(super) slot: Option<Slot>,
     /// The status of the head, for the verdict of a gRPC call.
     pub(super) status: u16,
     pub(super) trailers: Option<HeaderMap>,
+    /// An injected fault.
+    pub(super) mangle: Option<Box<Mangle>>,
+}
+
+impl Stream {
+    /// Whether nothing more is to come.
+    pub(super) fn is_end(&self) -> bool {
+        self.body.is_end_stream() && self.mangle.as_ref().is_none_or(|mangle| mangle.is_empty())
+    }
+
+    /// The next frame, after an injected fault has had its way with it.
+    fn poll_frame(
+        &mut self,
+        watch: &Watch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(mangle) = &mut self.mangle else {
+            return Pin::new(&mut self.body).poll_frame(cx);
+        };
+        loop {
+            if !mangle.is_empty() {
+                let part = ready!(mangle.poll_held(&watch.alarm, time::now()));
+                return Poll::Ready(Some(part.map(Frame::data).map_err(|Cut| Broken)));
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                other => return Poll::Ready(other),
+            };
+            match frame.into_data().map(|data| mangle.take(data)) {
+                Ok(passing) if passing.is_empty() => {}
+                Ok(passing) => return Poll::Ready(Some(Ok(Frame::data(passing)))),
+                Err(other) => return Poll::Ready(Some(Ok(other))),
+            }
+        }
+    }
 }
 
 /// The response cannot be finished: the connection to the caller has to be broken off.
@@ -72,7 +109,7 @@ impl ResponseBody {
     /// A body of the upstream; ends at once where there is none.
     pub(super) fn upstream(stream: Box<Stream>, exchange: Exchange, now: Instant) -> Self {
         let watch = Rc::clone(&exchange.caller().watch);
-        let ended = stream.body.is_end_stream();
+        let ended = stream.is_end();
         let mut body = Self {
             kind: Kind::Upstream(stream),
             exchange,
@@ -96,11 +133,7 @@ impl ResponseBody {
             trial.judge(verdict, now);
         }
         // An answer that came before the upload's end leaves the connection in the middle of it.
-        let uploaded = self
-            .exchange
-            .upload
-            .as_ref()
-            .is_none_or(|upload| upload.finished());
+        let uploaded = self.exchange.is_uploaded();
         let Stream {
             connection,
             endpoint,
@@ -116,7 +149,7 @@ impl ResponseBody {
 
     /// What the whole or broken stream says about the upstream.
     fn verdict(&self, stream: &Stream, whole: bool) -> Verdict {
-        match &self.exchange.route {
+        match self.exchange.serving() {
             Some(route) if self.exchange.grpc => {
                 let status = stream.trailers.as_ref().and_then(grpc_status);
                 route.rules.grpc(stream.status, status, whole)
@@ -168,8 +201,7 @@ impl Body for ResponseBody {
             }
             Kind::Upstream(stream) => stream,
         };
-        let polled = Pin::new(&mut stream.body).poll_frame(cx);
-        let Poll::Ready(polled) = polled else {
+        let Poll::Ready(polled) = stream.poll_frame(&this.watch, cx) else {
             this.watch.waits_for_upstream();
             return Poll::Pending;
         };
@@ -185,7 +217,7 @@ impl Body for ResponseBody {
                     stream.trailers = Some(trailers.clone());
                 }
                 // Nothing follows trailers, and nobody asks whether something does.
-                if stream.body.is_end_stream() || frame.is_trailers() {
+                if stream.is_end() || frame.is_trailers() {
                     this.finish(now);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -202,7 +234,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Ended => true,
             Kind::Local(body) => body.is_empty(),
-            Kind::Upstream(stream) => stream.body.is_end_stream(),
+            Kind::Upstream(stream) => stream.is_end(),
         }
     }
 

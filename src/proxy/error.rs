@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::resilience::Verdict;
 use crate::resilience::breaker::Rejected;
+use crate::resilience::retry::Ended;
 use crate::resilience::timeout::Limit;
 
 /// Why a request did not get the upstream's answer.
@@ -48,6 +49,8 @@ pub enum ProxyError {
     ConnectTimeout,
     /// The upstream closed or reset the connection before its response head was whole.
     UpstreamReset,
+    /// As [`Self::UpstreamReset`], before a byte of the request was written.
+    UpstreamClosed,
     /// What the upstream sent is not HTTP, or exceeds a limit.
     BadResponse,
     /// No response head within `first_byte`.
@@ -190,7 +193,7 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
@@ -210,6 +213,7 @@ impl ProxyError {
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::UpstreamReset,
+        Self::UpstreamClosed,
         Self::BadResponse,
         Self::AttemptTimeout,
         Self::UpstreamIdle,
@@ -241,6 +245,7 @@ impl ProxyError {
             Self::ConnectFailed      => row(Upstream,   502, 14, "connection_refused",       Reason::ConnectFailed,  NotSent,   Some(Failure),   "the upstream could not be connected to"),
             Self::ConnectTimeout     => row(Upstream,   504,  4, "connection_timeout",       Reason::ConnectTimeout, NotSent,   Some(Failure),   "the upstream did not accept a connection in time"),
             Self::UpstreamReset      => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  MaybeSent, Some(Failure),   "the upstream broke the connection off before it answered"),
+            Self::UpstreamClosed     => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  NotSent,   Some(Failure),   "the upstream broke a new connection off before it took the request"),
             Self::BadResponse        => row(Upstream,   502, 14, "http_protocol_error",      Reason::BadResponse,    MaybeSent, Some(Failure),   "the upstream's answer is not valid HTTP"),
             Self::AttemptTimeout     => row(Upstream,   504,  4, "http_response_timeout",    Reason::AttemptTimeout, MaybeSent, Some(Failure),   "the upstream did not answer in time"),
             Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),
@@ -248,6 +253,17 @@ impl ProxyError {
             Self::ClientDeadline     => row(Downstream, 504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Abandoned), "the time that the caller gave ran out"),
             Self::FaultAbort(status) => row(Upstream, status, 14, "proxy_internal_response",  Reason::FaultInjected,  MaybeSent, Some(Ignored),   "a fault was injected on purpose"),
             Self::FaultReset         => row(Upstream,   502, 14, "connection_terminated",    Reason::FaultInjected,  MaybeSent, Some(Ignored),   "a broken connection was injected on purpose"),
+        }
+    }
+
+    /// How the attempt ended, as far as another one is concerned.
+    pub(super) const fn ended(self) -> Ended {
+        match self {
+            Self::ConnectFailed | Self::ConnectTimeout | Self::UpstreamClosed => Ended::NotSent,
+            Self::UpstreamReset | Self::FaultReset => Ended::Reset,
+            Self::AttemptTimeout => Ended::TimedOut,
+            Self::FaultAbort(status) => Ended::Status(status),
+            _ => Ended::Final,
         }
     }
 

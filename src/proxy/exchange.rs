@@ -1,5 +1,6 @@
 //! What is remembered of one request until its end: for the log and the counters.
 
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,19 +24,28 @@ pub(super) struct Exchange {
     caller: Rc<Caller>,
     /// When its head was received.
     pub(super) started: Instant,
+    /// The last instant that was read on its way: another look at the clock is saved where nothing
+    /// was waited for since.
+    pub(super) now: Instant,
     pub(super) route: Option<Arc<Route>>,
     pub(super) grpc: bool,
     method: Method,
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
-    pub(super) upload: Option<Arc<UploadState>>,
+    /// The failover that is asked in place of the route's upstream.
+    pub(super) served: Option<Arc<Route>>,
     /// Some of the request's body has not been read.
     pub(super) unread: bool,
-    pub(super) endpoint: Option<SocketAddr>,
-    pub(super) attempts: u32,
     pub(super) queued: Option<Duration>,
-    pub(super) connected: Option<Duration>,
-    pub(super) first_byte: Option<Duration>,
+    // What the attempts tell, of which several may run at once: that of the last one stands.
+    pub(super) upload: RefCell<Option<Arc<UploadState>>>,
+    endpoint: Cell<Option<SocketAddr>>,
+    pub(super) attempts: Cell<u32>,
+    pub(super) connected: Cell<Option<Duration>>,
+    pub(super) first_byte: Cell<Option<Duration>>,
+    /// The answer is that of a hedge.
+    pub(super) hedged: Cell<bool>,
+    pub(super) fault: Cell<Option<&'static str>>,
     pub(super) status: u16,
     pub(super) bytes_out: u64,
     reason: Option<Reason>,
@@ -50,6 +60,7 @@ impl Exchange {
         Self {
             caller: Rc::clone(caller),
             started: now,
+            now,
             route: None,
             grpc: false,
             method: request.method().clone(),
@@ -57,13 +68,16 @@ impl Exchange {
                 .then(|| request.uri().path_and_query().cloned())
                 .flatten(),
             request_id: None,
-            upload: None,
+            served: None,
             unread: false,
-            endpoint: None,
-            attempts: 0,
             queued: None,
-            connected: None,
-            first_byte: None,
+            upload: RefCell::new(None),
+            endpoint: Cell::new(None),
+            attempts: Cell::new(0),
+            connected: Cell::new(None),
+            first_byte: Cell::new(None),
+            hedged: Cell::new(false),
+            fault: Cell::new(None),
             status: 0,
             bytes_out: 0,
             reason: None,
@@ -81,6 +95,38 @@ impl Exchange {
         if self.path.is_some() {
             self.request_id = headers.get(REQUEST_ID).cloned();
         }
+    }
+
+    /// The route by whose rules the request is served: its own, or that of a failover.
+    pub(super) const fn serving(&self) -> Option<&Arc<Route>> {
+        match &self.served {
+            Some(served) => Some(served),
+            None => self.route.as_ref(),
+        }
+    }
+
+    /// An attempt goes to this endpoint.
+    pub(super) fn dispatched(&self, endpoint: SocketAddr) {
+        self.attempts.set(self.attempts.get() + 1);
+        self.endpoint.set(Some(endpoint));
+    }
+
+    /// It was this endpoint that answered.
+    pub(super) fn answered(&self, endpoint: SocketAddr) {
+        self.endpoint.set(Some(endpoint));
+    }
+
+    /// Where the last attempt went.
+    pub(super) const fn endpoint(&self) -> Option<SocketAddr> {
+        self.endpoint.get()
+    }
+
+    /// Whether the caller's body was sent to its end, or there was none to send.
+    pub(super) fn is_uploaded(&self) -> bool {
+        self.upload
+            .borrow()
+            .as_ref()
+            .is_none_or(|upload| upload.finished())
     }
 
     /// A local reply takes the place of the upstream's answer.
@@ -134,14 +180,18 @@ impl Exchange {
             path: self.path.as_ref().map_or("*", PathAndQuery::path),
             status: self.status,
             reason: self.reason,
-            endpoint: self.endpoint,
-            attempts: self.attempts,
+            endpoint: self.endpoint.get(),
+            attempts: self.attempts.get(),
             request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
             queue: self.queued,
-            connect: self.connected,
-            first_byte: self.first_byte,
+            connect: self.connected.get(),
+            first_byte: self.first_byte.get(),
             total,
-            bytes_in: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            bytes_in: self
+                .upload
+                .borrow()
+                .as_ref()
+                .map_or(0, |upload| upload.bytes()),
             bytes_out: self.bytes_out,
             aborted: self.aborted,
         }

@@ -1,6 +1,8 @@
 //! One request from its head to its response: the order of the policies.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,12 +11,15 @@ use std::time::Instant;
 use http::header::EXPECT;
 use http::{Request, Response};
 
-use super::attempt::{self, Answer};
+use super::answer::Answer;
+use super::attempt::Call;
 use super::body::ResponseBody;
-use super::error::ProxyError;
+use super::error::{ProxyError, Resend};
 use super::exchange::Exchange;
+use super::outgoing::Outgoing;
+use super::request::Survey;
 use super::route::Route;
-use super::{Caller, reply, request};
+use super::{Caller, hedge, reply, request, retry};
 use crate::pool::Upload;
 use crate::resilience::timeout::{Deadline, Due};
 use crate::telemetry::metrics::Refusal;
@@ -52,47 +57,131 @@ impl Caller {
         }
     }
 
+    /// The order of a request: what is asked, of whom, and in which order it may say no.
     async fn forward(
         &self,
         request: &mut Request<Upload>,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
-        let now = exchange.started;
-
         let survey = request::survey(request, self.listener.downstream.max_header_bytes)?;
         exchange.grpc = survey.grpc;
         let routes = self.listener.routes.load();
         let route = routes.find(request.method(), request.uri(), request.headers());
-        let route = Arc::clone(route.ok_or(ProxyError::NoRoute)?);
+        let mut route = Arc::clone(route.ok_or(ProxyError::NoRoute)?);
         drop(routes);
         exchange.route = Some(Arc::clone(&route));
 
         let timeouts = &route.timeouts;
         let client_time = request::client_time(&survey, request.headers(), &route);
-        let deadline = Deadline::new(now, timeouts.request, timeouts.total, client_time);
-        if let Some(limit) = deadline.past(now) {
+        let started = exchange.started;
+        let deadline = Deadline::new(started, timeouts.request, timeouts.total, client_time);
+        if let Some(limit) = deadline.past(started) {
             return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
 
-        route.breaker.peek(now)?;
-        let slot = self.slot(&route, &deadline, exchange).await?;
-
         request::prepare(request, &survey);
         exchange.identify(request.headers());
-        attempt::attempt(self, &route, request, &survey, &deadline, slot, exchange).await
+        let outgoing = RefCell::new(Outgoing::new(request));
+        loop {
+            let asked = self.ask(&route, &survey, &deadline, &outgoing, exchange);
+            let outcome = asked.await;
+            let Some(next) = failover(&route, &outcome, &outgoing, &deadline, survey.grpc) else {
+                let (answer, slot) = outcome?;
+                return Ok(answer.deliver(self, &route, &deadline, slot));
+            };
+            route.upstream.metrics.failed_over();
+            if let Ok((answer, _slot)) = outcome {
+                answer.discard();
+            }
+            exchange.served = Some(Arc::clone(next));
+            exchange.now = time::now();
+            route = Arc::clone(next);
+        }
+    }
+
+    /// Asks one upstream: past its limits, then in one attempt or several.
+    async fn ask<'r>(
+        &self,
+        route: &Arc<Route>,
+        survey: &Survey,
+        deadline: &Deadline,
+        outgoing: &RefCell<Outgoing<'r>>,
+        exchange: &mut Exchange,
+    ) -> Result<(Answer, Slot), ProxyError> {
+        let upstream = &route.upstream;
+        self.token(route, deadline, exchange).await?;
+        route.breaker.peek(exchange.now)?;
+        let class = route.class(outgoing.borrow().headers());
+        let slot = self.slot(route, class, deadline, exchange).await?;
+
+        let now = exchange.now;
+        outgoing.borrow_mut().aim(route);
+        let hash = route.hash(outgoing.borrow().headers());
+        let endpoint = upstream.pick(&[], hash, now);
+        let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
+        let first = (endpoint, route.breaker.admit(now)?, now);
+        if route.repeats {
+            upstream.budget.deposit(now);
+        }
+        let call = Call {
+            caller: self,
+            route,
+            survey,
+            deadline,
+            exchange,
+            outgoing,
+            hash,
+        };
+        let answer = match &route.hedge {
+            Some(hedge) => Box::pin(hedge::hedged(&call, hedge, first)).await?,
+            None => retry::attempts(&call, first).await?,
+        };
+        Ok((answer, slot))
+    }
+
+    /// Takes a token of the rate limit, waiting for it if need be.
+    async fn token(
+        &self,
+        route: &Route,
+        deadline: &Deadline,
+        exchange: &mut Exchange,
+    ) -> Result<(), ProxyError> {
+        let Some(limit) = &route.upstream.rate_limit else {
+            return Ok(());
+        };
+        let since = exchange.now;
+        let acquired = limit.acquire(deadline.remaining(since), since);
+        let reservation = acquired.map_err(|retry_after| ProxyError::RateLimited { retry_after })?;
+        let Some(reservation) = reservation else {
+            return Ok(());
+        };
+        let at = reservation.at();
+        let over = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
+        let alarm = &self.watch.alarm;
+        let Ok(()) | Err(()) = alarm.race(since, pin!(pending::<()>()), over).await;
+        reservation.spend();
+        exchange.now = time::now();
+        let waited = exchange.now.saturating_duration_since(since);
+        route.upstream.metrics.rate_limit_waited(waited);
+        Ok(())
     }
 
     /// Enters the bulkhead, waiting in its queue if need be.
     async fn slot(
         &self,
-        route: &Arc<Route>,
+        route: &Route,
+        class: usize,
         deadline: &Deadline,
         exchange: &mut Exchange,
     ) -> Result<Slot, ProxyError> {
         let upstream = &route.upstream;
-        let waiting = match upstream.bulkhead.enter() {
+        let waiting = match upstream.bulkhead.enter(class) {
             Entry::Slot(slot) => return Ok(slot),
-            Entry::Full => {
+            Entry::Full { adaptive: true } => {
+                upstream.metrics.bulkhead_rejected(Refusal::Adaptive);
+                return Err(ProxyError::AdaptiveLimit);
+            }
+            Entry::Full { adaptive: false } => {
                 upstream.metrics.bulkhead_rejected(Refusal::Full);
                 return Err(ProxyError::BulkheadFull);
             }
@@ -108,7 +197,8 @@ impl Caller {
                 not_over(due, now, ProxyError::QueueTimeout)
             })
             .await;
-        let queued = time::now().saturating_duration_since(since);
+        exchange.now = time::now();
+        let queued = exchange.now.saturating_duration_since(since);
         exchange.queued = Some(queued);
         upstream.metrics.queued_for(queued);
         if matches!(waited, Err(ProxyError::QueueTimeout)) {
@@ -118,15 +208,39 @@ impl Caller {
     }
 }
 
+/// The upstream that is asked in place of one that cannot answer: where the request may be sent
+/// again and there is time for it. Whoever exceeds a rate limit is told so.
+fn failover<'r>(
+    route: &'r Route,
+    outcome: &Result<(Answer, Slot), ProxyError>,
+    outgoing: &RefCell<Outgoing<'_>>,
+    deadline: &Deadline,
+    is_grpc: bool,
+) -> Option<&'r Arc<Route>> {
+    let next = route.failover.as_ref()?;
+    let outgoing = outgoing.borrow();
+    let may_repeat = match outcome {
+        Err(ProxyError::RateLimited { .. }) => false,
+        Err(error) => match error.row().resend {
+            Resend::NotSent => true,
+            Resend::MaybeSent => outgoing.is_idempotent(),
+            Resend::Never => false,
+        },
+        Ok((answer, _)) => {
+            let settings = &route.retry.settings;
+            settings.why(answer.ended(is_grpc)).is_some() && outgoing.is_idempotent()
+        }
+    };
+    let in_time = || deadline.past(time::now()).is_none();
+    (may_repeat && outgoing.is_here() && in_time()).then_some(next)
+}
+
 /// Whether some of the request's body is still on its way when a local reply is due: then the
 /// connection cannot carry another request. What has come with the head is no obstacle.
 fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
     if request.body().is_empty() {
         // It had none, or it was taken to be sent.
-        exchange
-            .upload
-            .as_ref()
-            .is_some_and(|upload| !upload.finished())
+        !exchange.is_uploaded()
     } else if request.headers().contains_key(EXPECT) {
         // A caller that asks first has sent nothing, and reading would tell it to go on.
         true

@@ -4,13 +4,19 @@
 //! happens here speaks in heads, bodies and outcomes: hyper's types stop at [`crate::listener`]
 //! and [`crate::pool`].
 
+mod advice;
+mod answer;
 mod attempt;
 pub mod body;
 pub mod error;
 mod exchange;
 pub mod handle;
+mod hedge;
+mod mangle;
+mod outgoing;
 mod reply;
 mod request;
+mod retry;
 pub mod route;
 mod trial;
 pub mod watch;

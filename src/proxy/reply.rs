@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::body::ResponseBody;
 use super::error::{ProxyError, Row, Side};
 use super::exchange::Exchange;
+use super::route::Route;
 use crate::config::model;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
@@ -81,6 +82,15 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Says in `Proxy-Status` that it was a failover that answered; what is there already came from
+/// further away and stands first.
+pub(super) fn say_failover(headers: &mut HeaderMap, route: &Route) {
+    let text = format!("outrigger; next-hop=\"{}\"; details=\"failover\"", route.upstream.name);
+    if let Ok(value) = HeaderValue::try_from(text) {
+        headers.append(PROXY_STATUS, value);
+    }
 }
 
 /// RFC 9209.

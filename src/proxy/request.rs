@@ -13,6 +13,7 @@ use crate::upstream::HostHeader;
 use crate::upstream::endpoint::Endpoint;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_PREVIOUS_ATTEMPTS: HeaderName = HeaderName::from_static("grpc-previous-rpc-attempts");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// The request id, made where there is none.
@@ -174,13 +175,14 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
     }
 }
 
-/// What differs from attempt to attempt: `Host` and the remaining time.
+/// What differs from attempt to attempt: `Host`, the remaining time, and for gRPC how many attempts
+/// went `before` (gRPC retry design A6).
 pub(super) fn address<B>(
     request: &mut Request<B>,
-    route: &Route,
-    endpoint: &Endpoint,
+    (route, endpoint): (&Route, &Endpoint),
     deadline: &Deadline,
     survey: &Survey,
+    before: u32,
     now: Instant,
 ) {
     let headers = request.headers_mut();
@@ -195,6 +197,9 @@ pub(super) fn address<B>(
             // HTTP/1.0 may come without, HTTP/1.1 may not go without.
             headers.entry(HOST).or_insert_with(|| endpoint.host.clone());
         }
+    }
+    if survey.grpc && before > 0 {
+        headers.insert(GRPC_PREVIOUS_ATTEMPTS, HeaderValue::from(before));
     }
     let Some(remaining) = deadline.remaining(now) else {
         return;
@@ -219,8 +224,21 @@ fn set(headers: &mut HeaderMap, name: &HeaderName, value: Option<String>) {
     headers.insert(name, value);
 }
 
-/// 128 random bits in hexadecimal.
 fn request_id() -> HeaderValue {
+    HeaderValue::from_bytes(&random_id()).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// A key for a request that has none, as the string that the draft asks for (RFC 8941 §3.3.3).
+pub(super) fn idempotency_key() -> HeaderValue {
+    let mut text = [b'"'; 34];
+    if let Some(inner) = text.get_mut(1..33) {
+        inner.copy_from_slice(&random_id());
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("\"0\""))
+}
+
+/// 128 random bits in hexadecimal.
+fn random_id() -> [u8; 32] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [0_u8; 32];
     let mut bits = (u128::from(crate::rng::u64()) << 64) | u128::from(crate::rng::u64());
@@ -228,7 +246,7 @@ fn request_id() -> HeaderValue {
         *digit = DIGITS.get((bits & 15) as usize).copied().unwrap_or(b'0');
         bits >>= 4;
     }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    text
 }
 
 /// Takes away what concerns one connection only (RFC 9110 §7.6.1), if there is any.

@@ -7,11 +7,14 @@ use http::uri::Uri;
 use http::{HeaderMap, HeaderName, Method, header};
 
 use super::reply::Fallback;
-use crate::config::model;
+use crate::balance::{self, HashKey};
+use crate::config::model::{self, Mode};
 use crate::resilience::classify::Rules;
+use crate::resilience::hedge;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Upstream;
 use crate::upstream::breaker::Breaker;
+use crate::upstream::hedge::HedgeDelay;
 
 /// The compiled routes of one listener: tried in order, the first that matches wins.
 ///
@@ -37,10 +40,74 @@ pub struct Route {
     pub settle_after: Duration,
     /// Slower requests are always in the access log.
     pub slow: Option<Duration>,
+    /// What is tried again.
+    pub retry: model::Retry,
+    /// What makes a request idempotent that is not so by its method, if anything.
+    pub idempotency: Option<Idempotency>,
+    /// Second attempts beside late ones, instead of retries.
+    pub hedge: Option<Hedge>,
+    /// Whether a request may be sent more than once.
+    pub repeats: bool,
+    /// Its class, whatever the request says.
+    pub class: Option<usize>,
+    /// Where requests go that its upstream cannot answer.
+    pub failover: Option<Arc<Self>>,
     /// Static reply instead of a local one.
     pub fallback: Option<Fallback>,
     /// Its counters.
     pub metrics: RouteMetrics,
+}
+
+/// A field that makes a request idempotent, at an upstream that honours it
+/// (draft-ietf-httpapi-idempotency-key-header).
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// Its name.
+    pub header: HeaderName,
+    /// Whether requests that need one and have none are given one.
+    pub mint: bool,
+}
+
+/// Hedging at run time.
+#[derive(Debug)]
+pub struct Hedge {
+    /// Whether it acts.
+    pub mode: Mode,
+    /// How many, and where.
+    pub settings: hedge::Settings,
+    /// When.
+    pub delay: HedgeDelay,
+}
+
+impl Route {
+    /// The class of a request: the route's, or the one that the request names.
+    pub fn class(&self, headers: &HeaderMap) -> usize {
+        match (self.class, &self.upstream.classes) {
+            (Some(class), _) => class,
+            (None, Some(classes)) => classes.of(headers),
+            (None, None) => 0,
+        }
+    }
+
+    /// What the choice of an endpoint goes by, if by the request.
+    pub fn hash(&self, headers: &HeaderMap) -> Option<u64> {
+        let value = match self.upstream.hash_key()? {
+            HashKey::Header(name) => headers.get(name)?.as_bytes(),
+            HashKey::Cookie(name) => cookie(headers, name)?,
+        };
+        Some(balance::hash(value))
+    }
+}
+
+/// The value of a cookie (RFC 6265 §4.2.1).
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+    pairs
+        .map(<[u8]>::trim_ascii)
+        .find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// What a request must look like.

@@ -3,26 +3,48 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::ProxyError;
+use super::error::{ProxyError, Side};
 use crate::pool::UploadObserver;
 use crate::resilience::Verdict;
 use crate::time;
 use crate::upstream::Upstream;
 use crate::upstream::breaker::{Permit, UploadClock};
+use crate::upstream::endpoint::{InFlight, Witness};
 
 /// An attempt whose verdict is still out. Dropping it is a verdict too: cut short.
+///
+/// Everybody who learns from attempts does so here, once: breaker, ejection, adaptive limit.
 #[must_use = "a dropped trial is an attempt cut short"]
 pub(super) struct Trial {
     permit: Option<Permit>,
     upstream: Arc<Upstream>,
+    /// What the endpoint learns by, if anything.
+    witness: Option<Witness>,
+    /// Slots in use at the dispatch, where the adaptive limit wants to know.
+    in_flight: Option<usize>,
+    /// What an overloaded upstream does: it answers so, or not in time.
+    dropped: bool,
+    counts: bool,
 }
 
 impl Trial {
-    pub(super) fn new(permit: Permit, upstream: &Arc<Upstream>) -> Self {
+    pub(super) fn new(permit: Permit, upstream: &Arc<Upstream>, endpoint: &InFlight) -> Self {
         Self {
             permit: Some(permit),
             upstream: Arc::clone(upstream),
+            witness: endpoint.witness(),
+            in_flight: upstream
+                .adaptive
+                .is_some()
+                .then(|| upstream.bulkhead.in_flight()),
+            dropped: false,
+            counts: true,
         }
+    }
+
+    /// It is spoilt by a fault of ours: nobody learns from it.
+    pub(super) fn do_not_count(&mut self) {
+        self.counts = false;
     }
 
     /// Time on the attempt clock.
@@ -38,7 +60,12 @@ impl Trial {
     }
 
     /// The response head is there: the attempt clock stops.
-    pub(super) fn head(&mut self, now: Instant) {
+    pub(super) fn head(&mut self, status: u16, now: Instant) {
+        self.dropped = matches!(status, 429 | 503);
+        self.stop(now);
+    }
+
+    fn stop(&mut self, now: Instant) {
         if let Some(permit) = &mut self.permit {
             self.upstream.metrics.attempt_took(permit.elapsed(now));
             permit.head(now);
@@ -47,19 +74,41 @@ impl Trial {
 
     /// The attempt ended without a response head. What a limit of ours ended is no sample of the
     /// upstream's latency.
-    pub(super) fn fail(mut self, verdict: Verdict, local: bool, now: Instant) {
-        if !local {
-            self.head(now);
+    pub(super) fn fail(mut self, error: ProxyError, verdict: Verdict, now: Instant) {
+        if error.row().side != Side::Local {
+            self.stop(now);
         }
+        let late = matches!(
+            error,
+            ProxyError::AttemptTimeout | ProxyError::ConnectTimeout | ProxyError::Deadline
+        );
+        self.dropped = late && verdict == Verdict::Failure;
         self.judge(verdict, now);
     }
 
     /// The verdict falls.
     pub(super) fn judge(mut self, verdict: Verdict, now: Instant) {
-        if let Some(permit) = self.permit.take() {
-            self.upstream.metrics.attempt_judged(verdict);
-            permit.record(verdict, now);
+        let verdict = if self.counts {
+            verdict
+        } else {
+            Verdict::Ignored
+        };
+        let Some(permit) = self.permit.take() else {
+            return;
+        };
+        let took = permit.elapsed(now);
+        if let Some(witness) = self.witness.take() {
+            self.upstream.learn(witness, verdict, took, now);
         }
+        if let Some(in_flight) = self.in_flight
+            && (verdict == Verdict::Success || self.dropped)
+            && self.counts
+        {
+            let rtt = (!self.dropped).then_some(took);
+            self.upstream.sample(rtt, in_flight, now);
+        }
+        self.upstream.metrics.attempt_judged(verdict);
+        permit.record(verdict, now);
     }
 }
 
@@ -99,9 +148,12 @@ impl UploadState {
         })))
     }
 
-    /// Sending begins: what was waited for before is nobody's stall.
+    /// Sending begins, perhaps not for the first time: what was waited for before is nobody's stall.
     pub(super) fn begin(&self, now: Instant) {
-        self.lock().moved = now;
+        let mut progress = self.lock();
+        progress.moved = now;
+        progress.finished = false;
+        progress.bytes = 0;
     }
 
     pub(super) fn finished(&self) -> bool {

@@ -87,6 +87,30 @@ impl Breaker {
         answer
     }
 
+    /// As [`Self::peek`] for a request that is in already: what is held back then is not counted as
+    /// a rejected call.
+    pub fn would_admit(&self, now: Instant) -> bool {
+        let mut inner = self.lock();
+        let admits = inner.mode != Mode::Enforce || inner.machine.peek(now).is_ok();
+        self.deliver(inner);
+        admits
+    }
+
+    /// Admits an attempt beside one that runs already: only while nothing is in doubt, since a
+    /// probe is one call.
+    pub fn admit_beside(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+        let mut inner = self.lock();
+        let ticket = match inner.mode {
+            Mode::Off => Some(None),
+            Mode::Enforce | Mode::Observe if inner.machine.is_steady(now) => {
+                inner.machine.acquire(now).ok().map(Some)
+            }
+            Mode::Enforce | Mode::Observe => None,
+        };
+        self.deliver(inner);
+        ticket.map(|ticket| Permit::new(self, ticket, now))
+    }
+
     /// Admits an attempt, which starts its clock, or rejects it.
     pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Permit, Rejected> {
         let mut inner = self.lock();

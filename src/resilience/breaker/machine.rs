@@ -131,6 +131,15 @@ impl Machine {
         })
     }
 
+    /// Whether attempts go out as if there were no breaker: it neither rejects nor probes.
+    pub fn is_steady(&mut self, now: Instant) -> bool {
+        self.advance(now);
+        matches!(
+            self.phase,
+            Phase::Closed | Phase::MetricsOnly { .. } | Phase::Disabled { .. }
+        )
+    }
+
     /// Admits an attempt or rejects it. The first after the open wait begins the half-open period.
     pub fn acquire(&mut self, now: Instant) -> Result<Ticket, Rejected> {
         self.peek(now)?;

@@ -1,0 +1,173 @@
+//! The attempts of a request at one upstream, one beside the other: the first answer wins.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Instant;
+
+use super::answer::Answer;
+use super::attempt::{Call, attempt};
+use super::error::ProxyError;
+use super::retry::{Dispatch, ended};
+use super::route::Hedge;
+use crate::config::model::Mode;
+use crate::telemetry::metrics::Hedged;
+use crate::time;
+use crate::upstream::bulkhead::Slot;
+
+type Outcome = Result<Answer, ProxyError>;
+
+/// An attempt on its way, with the slot that a hedge takes beside the request's own.
+struct Running<'a> {
+    attempt: Pin<Box<dyn Future<Output = Outcome> + 'a>>,
+    endpoint: SocketAddr,
+    slot: Option<Slot>,
+}
+
+/// An attempt that has ended.
+struct Ended {
+    outcome: Outcome,
+    endpoint: SocketAddr,
+    slot: Option<Slot>,
+}
+
+/// Tries, and starts another attempt beside one that is late, or in place of one that failed. Those
+/// that lose are dropped: cut short, as the breaker sees it.
+///
+/// # Cancel safety
+///
+/// Dropping the future cuts all attempts short.
+pub(super) async fn hedged(call: &Call<'_>, hedge: &Hedge, first: Dispatch) -> Outcome {
+    let metrics = &call.route.upstream.metrics;
+    let mut started = first.2;
+    let delay = hedge.delay.delay(started);
+    if delay.is_none() {
+        metrics.hedged(Hedged::NoDelay);
+    }
+    let mut left = delay.map_or(0, |_| hedge.settings.max_hedges);
+    let mut used = vec![first.0.endpoint().address];
+    let mut running = vec![start(call, first, None)];
+    loop {
+        let due = delay.filter(|_| left > 0);
+        let due = due.and_then(|delay| started.checked_add(delay));
+        let ended = call
+            .caller
+            .watch
+            .alarm
+            .race(started, pin!(any(&mut running)), |now| match due {
+                Some(due) if due <= now => Err(()),
+                due => Ok(due),
+            })
+            .await;
+        let failed = match ended {
+            Ok(ended) if is_final(call, &ended.outcome) => return won(call, hedge, ended),
+            Ok(ended) => Some(ended.outcome),
+            Err(()) => None,
+        };
+        if left > 0 {
+            left -= 1;
+            started = time::now();
+            match beside(call, hedge, &used, started) {
+                Ok((dispatch, slot)) => {
+                    metrics.hedged(Hedged::Sent);
+                    used.push(dispatch.0.endpoint().address);
+                    running.push(start(call, dispatch, Some(slot)));
+                }
+                Err(skipped) => metrics.hedged(skipped),
+            }
+        }
+        match failed {
+            // All have failed: the last failure is the answer, and nothing follows it.
+            Some(outcome) if running.is_empty() => return outcome,
+            Some(Ok(answer)) => answer.discard(),
+            _ => {}
+        }
+    }
+}
+
+fn start<'a>(call: &'a Call<'a>, first: Dispatch, slot: Option<Slot>) -> Running<'a> {
+    let (endpoint, permit, now) = first;
+    Running {
+        endpoint: endpoint.endpoint().address,
+        attempt: Box::pin(attempt(call, endpoint, permit, now)),
+        slot,
+    }
+}
+
+/// The end of the first attempt that ends, which is taken out. Polls all of them each time.
+async fn any(running: &mut Vec<Running<'_>>) -> Ended {
+    poll_fn(|cx| {
+        for index in 0..running.len() {
+            let Some(one) = running.get_mut(index) else {
+                break;
+            };
+            if let Poll::Ready(outcome) = one.attempt.as_mut().poll(cx) {
+                let Running { endpoint, slot, .. } = running.swap_remove(index);
+                return Poll::Ready(Ended {
+                    outcome,
+                    endpoint,
+                    slot,
+                });
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Whether an outcome is what the caller gets, whatever the others bring.
+fn is_final(call: &Call<'_>, outcome: &Outcome) -> bool {
+    let settings = &call.route.retry.settings;
+    settings.why(ended(call, outcome)).is_none()
+}
+
+fn won(call: &Call<'_>, hedge: &Hedge, ended: Ended) -> Outcome {
+    call.exchange.answered(ended.endpoint);
+    if let Ok(answer) = &ended.outcome {
+        if ended.slot.is_some() {
+            call.route.upstream.metrics.hedged(Hedged::Won);
+            call.exchange.hedged.set(true);
+        }
+        if answer.is_success(call.route)
+            && let Some(took) = call.exchange.first_byte.get()
+        {
+            hedge.delay.observe(took, time::now());
+        }
+    }
+    ended.outcome
+}
+
+/// What one more attempt needs, all of it without waiting; else why there is none.
+fn beside(
+    call: &Call<'_>,
+    hedge: &Hedge,
+    used: &[SocketAddr],
+    now: Instant,
+) -> Result<(Dispatch, Slot), Hedged> {
+    let Call { route, hash, .. } = call;
+    let upstream = &route.upstream;
+    {
+        let outgoing = call.outgoing.borrow();
+        if !(outgoing.is_idempotent() && outgoing.is_whole()) {
+            return Err(Hedged::NotReplayable);
+        }
+    }
+    let endpoint = upstream.pick(used, *hash, now);
+    let endpoint = endpoint.filter(|endpoint| {
+        hedge.settings.same_endpoint || !used.contains(&endpoint.endpoint().address)
+    });
+    let endpoint = endpoint.ok_or(Hedged::NoEndpoint)?;
+    let class = route.class(call.outgoing.borrow().headers());
+    let slot = upstream.bulkhead.enter_now(class);
+    let slot = slot.ok_or(Hedged::Bulkhead)?;
+    let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;
+    if hedge.mode == Mode::Observe {
+        withdrawal.spend();
+        return Err(Hedged::WouldSend);
+    }
+    // A probe is one call, so only a breaker that does not probe admits another one.
+    let permit = route.breaker.admit_beside(now).ok_or(Hedged::Breaker)?;
+    withdrawal.spend();
+    Ok(((endpoint, permit, now), slot))
+}

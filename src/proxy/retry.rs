@@ -1,0 +1,139 @@
+//! The attempts of a request at one upstream, one after the other.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::advice::advice;
+use super::answer::Answer;
+use super::attempt::{Call, attempt};
+use super::error::ProxyError;
+use crate::config::model::Mode;
+use crate::resilience::retry::{Advice, Denied, Ended, Next, Plan, Resend, Why};
+use crate::upstream::breaker::Permit;
+use crate::upstream::budget::Withdrawal;
+use crate::upstream::endpoint::InFlight;
+use crate::{rng, time};
+
+/// An attempt that may go out.
+pub(super) type Dispatch = (InFlight, Permit, Instant);
+
+/// Where retries stand, once there was a reason for one.
+struct Retries {
+    plan: Plan,
+    tried: Vec<SocketAddr>,
+}
+
+/// Tries, and tries again where that is safe, promising and paid for. What the last attempt brought
+/// is the outcome.
+pub(super) async fn attempts(call: &Call<'_>, first: Dispatch) -> Result<Answer, ProxyError> {
+    let mut retries = None;
+    let (mut endpoint, mut permit, mut now) = first;
+    loop {
+        let outcome = attempt(call, endpoint, permit, now).await;
+        let ended = ended(call, &outcome);
+        let Some(why) = call.route.retry.settings.why(ended) else {
+            return outcome;
+        };
+        // The outcome in hand lives until the next attempt may go out: it may be the last word.
+        match Box::pin(again(call, &outcome, (ended, why), &mut retries)).await {
+            None => return outcome,
+            Some(next) => (endpoint, permit, now) = next,
+        }
+        if let Ok(answer) = outcome {
+            answer.discard();
+        }
+    }
+}
+
+/// How an attempt ended, as far as another one is concerned.
+pub(super) fn ended(call: &Call<'_>, outcome: &Result<Answer, ProxyError>) -> Ended {
+    match outcome {
+        Ok(answer) => answer.ended(call.exchange.grpc),
+        Err(error) => error.ended(),
+    }
+}
+
+/// Waits for the time of the next attempt, if there is to be one. All that could forbid it is asked
+/// before the wait; what can change meanwhile, again after it.
+async fn again(
+    call: &Call<'_>,
+    outcome: &Result<Answer, ProxyError>,
+    (ended, why): (Ended, Why),
+    retries: &mut Option<Retries>,
+) -> Option<Dispatch> {
+    let Call {
+        route, deadline, ..
+    } = call;
+    let upstream = &route.upstream;
+    if route.retry.mode == Mode::Off {
+        return None;
+    }
+    let Retries { plan, tried } = retries.get_or_insert_with(|| Retries {
+        plan: Plan::new(rng::u64()),
+        tried: Vec::new(),
+    });
+    tried.extend(call.exchange.endpoint());
+    let now = time::now();
+    let resend = {
+        let outgoing = call.outgoing.borrow();
+        Resend {
+            idempotent: outgoing.is_idempotent(),
+            replayable: outgoing.is_here(),
+        }
+    };
+    let advice = match outcome {
+        Ok(answer) => advice(&answer.head.headers, call.exchange.grpc),
+        Err(_) => Advice::None,
+    };
+    let settings = &route.retry.settings;
+    let delay = match plan.next(settings, ended, resend, advice, deadline.remaining(now)) {
+        Next::Deliver => return None,
+        Next::Denied(denied) => return deny(call, denied),
+        Next::After { delay, .. } => delay,
+    };
+    if !route.breaker.would_admit(now) {
+        return deny(call, Denied::Breaker);
+    }
+    let Some(withdrawal) = upstream.budget.withdraw(now) else {
+        return deny(call, Denied::Budget);
+    };
+    if route.retry.mode == Mode::Observe {
+        withdrawal.spend();
+        upstream.metrics.would_retry();
+        return None;
+    }
+    wait_until(call, now.checked_add(delay)?, now).await;
+    dispatch(call, tried, why, withdrawal)
+}
+
+/// The wait is over: is the breaker still of the same mind?
+fn dispatch(
+    call: &Call<'_>,
+    tried: &[SocketAddr],
+    why: Why,
+    withdrawal: Withdrawal,
+) -> Option<Dispatch> {
+    let upstream = &call.route.upstream;
+    let now = time::now();
+    let endpoint = upstream.pick(tried, call.hash, now)?;
+    withdrawal.spend();
+    let Ok(permit) = call.route.breaker.admit(now) else {
+        return deny(call, Denied::Breaker);
+    };
+    upstream.metrics.retried(why);
+    Some((endpoint, permit, now))
+}
+
+fn deny(call: &Call<'_>, denied: Denied) -> Option<Dispatch> {
+    call.route.upstream.metrics.retry_denied(denied);
+    None
+}
+
+async fn wait_until(call: &Call<'_>, at: Instant, now: Instant) {
+    let over = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
+    let alarm = &call.caller.watch.alarm;
+    let Ok(()) | Err(()) = alarm.race(now, pin!(pending::<()>()), over).await;
+}
