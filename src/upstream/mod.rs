@@ -4,8 +4,10 @@
 //! it (slot, permit, connection, endpoint count) is a guard that gives itself back on drop.
 
 pub mod breaker;
+pub mod budget;
 pub mod bulkhead;
 pub mod endpoint;
+pub mod hedge;
 pub mod resolve;
 pub mod view;
 

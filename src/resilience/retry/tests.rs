@@ -141,11 +141,7 @@ fn the_first_check_that_fails_names_the_denial() {
         let bit = |n: u32| bits & (1 << n) != 0;
         let (spent, not_idempotent, committed, forbidden, late) =
             (bit(0), bit(1), bit(2), bit(3), bit(4));
-        let ended = if bit(5) {
-            Ended::NotSent
-        } else {
-            Ended::Reset
-        };
+        let ended = if bit(5) { Ended::NotSent } else { Ended::Reset };
         let mut settings = settings();
         settings.retries = u32::from(!spent);
         let resend = Resend {
@@ -184,9 +180,8 @@ fn requests_that_are_not_idempotent_go_again_if_never_processed_or_if_told_so() 
         idempotent: false,
         replayable: true,
     };
-    let next = |settings: &Settings, ended| {
-        Plan::new(1).next(settings, ended, resend, Advice::None, None)
-    };
+    let next =
+        |settings: &Settings, ended| Plan::new(1).next(settings, ended, resend, Advice::None, None);
     let mut settings = settings();
     settings.on.timeout = true;
     let processed = [
@@ -213,10 +208,7 @@ fn advice_is_followed_exactly_up_to_the_longest_allowed() {
     let settings = jittered(Jitter::Full);
     let mut plan = Plan::new(1);
     for advised in [Duration::ZERO, NANO, ms(1000), ms(2000)] {
-        assert_eq!(
-            delay(&mut plan, &settings, Advice::After(advised)),
-            advised
-        );
+        assert_eq!(delay(&mut plan, &settings, Advice::After(advised)), advised);
     }
     for advice in [
         Advice::After(ms(2000) + NANO),
