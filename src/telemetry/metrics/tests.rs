@@ -1,11 +1,15 @@
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::upstream::VERDICTS;
 use super::*;
 use crate::config::model::Mode;
-use crate::pool::Observer as _;
-use crate::resilience::breaker::{Counts, Transition, View};
+use crate::pool::{Closed, Observer as _};
+use crate::proxy::error::Reason;
+use crate::resilience::Verdict;
+use crate::resilience::breaker::{Cause, Counted, Counts, State, Transition, View};
 use crate::upstream::breaker::Observer as _;
 use crate::upstream::bulkhead::WouldHave;
 use crate::upstream::view::{BreakerView, EndpointView};
