@@ -5,12 +5,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
-use crate::config::model::{self, Config};
+use crate::config::model::{self, Config, Mode};
 use crate::pool::{Dial, DialTcp, Limits, Pool};
-use crate::proxy::route::{Matcher, Route, RouteTable};
+use crate::proxy::route::{Hedge, Idempotency, Matcher, Route, RouteTable};
 use crate::proxy::{Fallback, Listener};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::upstream::breaker::Breaker;
+use crate::upstream::hedge::HedgeDelay;
 use crate::upstream::{HostHeader, Parts, Upstream};
 use crate::{rng, time};
 
@@ -56,6 +57,7 @@ pub fn build_with(
             built
         })
         .collect();
+    let failovers = failovers(config, &upstreams);
     let listeners = config
         .listeners
         .iter()
@@ -70,10 +72,11 @@ pub fn build_with(
                     let mut own = own.iter();
                     let own = own.find(|own| own.listener == index && own.route == position);
                     let own = own.map(|own| Arc::clone(&own.breaker));
-                    let settings = config.upstreams.get(route.upstream)?;
-                    Some(build_route(
-                        listener, route, upstream, settings, own, metrics,
-                    ))
+                    let failover = failovers.get(route.upstream).cloned().flatten();
+                    let handles = metrics.route(&listener.name, &route.name, &upstream.name);
+                    let handles = Some(handles);
+                    let built = build_route(config, route, upstream, own, failover, handles)?;
+                    Some((Matcher::new(route), Arc::new(built)))
                 });
             Arc::new(Listener {
                 name: Arc::clone(&listener.name),
@@ -173,17 +176,65 @@ fn build_upstream(
     })
 }
 
+/// For each upstream the route to the one that is asked in its place, if there is one: with that
+/// one's own policies, and on to its own failover. The configuration has refused circles.
+fn failovers(config: &Config, upstreams: &[Arc<Upstream>]) -> Vec<Option<Arc<Route>>> {
+    let mut built: Vec<Option<Arc<Route>>> = vec![None; upstreams.len()];
+    // A chain is built from its end: no chain has more links than there are upstreams.
+    for _ in 0..upstreams.len() {
+        for (index, from) in config.upstreams.iter().enumerate() {
+            let Some(to) = from.failover else { continue };
+            let Some((upstream, settings)) = upstreams.get(to).zip(config.upstreams.get(to)) else {
+                continue;
+            };
+            let route = straight(to, settings);
+            let next = built.get(to).cloned().flatten();
+            let route = build_route(config, &route, upstream, None, next, None);
+            if let Some(place) = built.get_mut(index) {
+                *place = route.map(Arc::new);
+            }
+        }
+    }
+    built
+}
+
+/// A route that matches everything and changes nothing.
+fn straight(index: usize, upstream: &model::Upstream) -> model::Route {
+    model::Route {
+        name: Arc::clone(&upstream.name),
+        host: None,
+        path_prefix: None,
+        methods: Vec::new(),
+        upstream: index,
+        timeouts: upstream.timeouts.clone(),
+        breaker: None,
+        retry: upstream.retry.clone(),
+        hedge: upstream.hedge.clone(),
+        class: None,
+        fallback: None,
+    }
+}
+
 fn build_route(
-    listener: &model::Listener,
+    config: &Config,
     route: &model::Route,
     upstream: &Arc<Upstream>,
-    settings: &model::Upstream,
     own: Option<Arc<Breaker>>,
-    metrics: &Metrics,
-) -> (Matcher, Arc<Route>) {
+    failover: Option<Arc<Route>>,
+    metrics: Option<RouteMetrics>,
+) -> Option<Route> {
+    let settings = config.upstreams.get(route.upstream)?;
     let breaker = route.breaker.as_ref().unwrap_or(&settings.breaker);
     let deadline_header = route.timeouts.deadline_header.as_deref();
-    let built = Route {
+    let retry = &route.retry;
+    let retries = retry.mode == Mode::Enforce && retry.settings.retries > 0;
+    let key = retry.idempotency_key_header.parse().ok();
+    let hedge = route.hedge.as_ref().map(|hedge| Hedge {
+        mode: hedge.mode,
+        delay: HedgeDelay::new(hedge.settings.delay),
+        settings: hedge.settings.clone(),
+    });
+    Some(Route {
         name: Arc::clone(&route.name),
         upstream: Arc::clone(upstream),
         breaker: own.unwrap_or_else(|| Arc::clone(&upstream.breaker)),
@@ -192,8 +243,18 @@ fn build_route(
         rules: breaker.rules.clone(),
         settle_after: breaker.settle_after,
         slow: breaker.settings.slow_call,
+        retry: retry.clone(),
+        idempotency: key
+            .filter(|_| retry.honours_idempotency_key)
+            .map(|header| Idempotency {
+                header,
+                mint: retry.mint_idempotency_key,
+            }),
+        repeats: retries || hedge.is_some() || failover.is_some(),
+        hedge,
+        class: route.class,
+        failover,
         fallback: route.fallback.as_ref().and_then(Fallback::new),
-        metrics: metrics.route(&listener.name, &route.name, &settings.name),
-    };
-    (Matcher::new(route), Arc::new(built))
+        metrics,
+    })
 }

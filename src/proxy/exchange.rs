@@ -148,10 +148,9 @@ impl Exchange {
         }
         self.caller.proxy.activity.end(now);
         let total = now.saturating_duration_since(self.started);
-        let metrics = match &self.route {
-            Some(route) => &route.metrics,
-            None => &self.caller.listener.metrics.unrouted,
-        };
+        let unrouted = &self.caller.listener.metrics.unrouted;
+        let metrics = self.route.as_ref().and_then(|route| route.metrics.as_ref());
+        let metrics = metrics.unwrap_or(unrouted);
         metrics.finished(self.status, total);
         if let Some(reason) = self.reason {
             if self.aborted {
@@ -180,8 +179,11 @@ impl Exchange {
             path: self.path.as_ref().map_or("*", PathAndQuery::path),
             status: self.status,
             reason: self.reason,
-            endpoint: self.endpoint.get(),
-            attempts: self.attempts.get(),
+            endpoint: self.endpoint,
+            attempts: self.attempts,
+            served_by: self.served.as_ref().map(|route| &*route.upstream.name),
+            hedged: self.hedged.get(),
+            fault: self.fault.get(),
             request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),
             queue: self.queued,
             connect: self.connected.get(),

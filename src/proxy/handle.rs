@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -155,10 +154,7 @@ impl Caller {
         let Some(reservation) = reservation else {
             return Ok(());
         };
-        let at = reservation.at();
-        let over = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
-        let alarm = &self.watch.alarm;
-        let Ok(()) | Err(()) = alarm.race(since, pin!(pending::<()>()), over).await;
+        self.watch.alarm.until(since, reservation.at()).await;
         reservation.spend();
         exchange.now = time::now();
         let waited = exchange.now.saturating_duration_since(since);

@@ -12,6 +12,7 @@ use super::error::ProxyError;
 use super::retry::{Dispatch, ended};
 use super::route::Hedge;
 use crate::config::model::Mode;
+use crate::resilience::breaker::State;
 use crate::telemetry::metrics::Hedged;
 use crate::time;
 use crate::upstream::bulkhead::Slot;
@@ -69,7 +70,8 @@ pub(super) async fn hedged(call: &Call<'_>, hedge: &Hedge, first: Dispatch) -> O
             left -= 1;
             started = time::now();
             match beside(call, hedge, &used, started) {
-                Ok((dispatch, slot)) => {
+                Ok(None) => metrics.would_hedge(),
+                Ok(Some((dispatch, slot))) => {
                     metrics.hedged(Hedged::Sent);
                     used.push(dispatch.0.endpoint().address);
                     running.push(start(call, dispatch, Some(slot)));
@@ -138,13 +140,14 @@ fn won(call: &Call<'_>, hedge: &Hedge, ended: Ended) -> Outcome {
     ended.outcome
 }
 
-/// What one more attempt needs, all of it without waiting; else why there is none.
+/// What one more attempt needs, all of it without waiting, or why there is none; nothing where it
+/// is only observed.
 fn beside(
     call: &Call<'_>,
     hedge: &Hedge,
     used: &[SocketAddr],
     now: Instant,
-) -> Result<(Dispatch, Slot), Hedged> {
+) -> Result<Option<(Dispatch, Slot)>, Hedged> {
     let Call { route, hash, .. } = call;
     let upstream = &route.upstream;
     {
@@ -164,10 +167,13 @@ fn beside(
     let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;
     if hedge.mode == Mode::Observe {
         withdrawal.spend();
-        return Err(Hedged::WouldSend);
+        return Ok(None);
     }
-    // A probe is one call, so only a breaker that does not probe admits another one.
-    let permit = route.breaker.admit_beside(now).ok_or(Hedged::Breaker)?;
+    let permit = route.breaker.admit_beside(now);
+    let permit = permit.map_err(|state| match state {
+        State::HalfOpen => Hedged::HalfOpen,
+        _ => Hedged::Breaker,
+    })?;
     withdrawal.spend();
-    Ok(((endpoint, permit, now), slot))
+    Ok(Some(((endpoint, permit, now), slot)))
 }

@@ -1,8 +1,6 @@
 //! The attempts of a request at one upstream, one after the other.
 
-use std::future::pending;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -105,7 +103,8 @@ async fn again(
         upstream.metrics.would_retry();
         return None;
     }
-    wait_until(call, now.checked_add(delay)?, now).await;
+    let alarm = &call.caller.watch.alarm;
+    alarm.until(now, now.checked_add(delay)?).await;
     dispatch(call, tried, why, withdrawal)
 }
 
@@ -130,10 +129,4 @@ fn dispatch(
 fn deny(call: &Call<'_>, denied: Denied) -> Option<Dispatch> {
     call.route.upstream.metrics.retry_denied(denied);
     None
-}
-
-async fn wait_until(call: &Call<'_>, at: Instant, now: Instant) {
-    let over = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
-    let alarm = &call.caller.watch.alarm;
-    let Ok(()) | Err(()) = alarm.race(now, pin!(pending::<()>()), over).await;
 }

@@ -54,8 +54,9 @@ pub struct Route {
     pub failover: Option<Arc<Self>>,
     /// Static reply instead of a local one.
     pub fallback: Option<Fallback>,
-    /// Its counters.
-    pub metrics: RouteMetrics,
+    /// Its counters; `None` for the way to a failover, whose requests stay those of the route that
+    /// they came by.
+    pub metrics: Option<RouteMetrics>,
 }
 
 /// A field that makes a request idempotent, at an upstream that honours it

@@ -48,6 +48,12 @@ pub struct Entry<'a> {
     pub endpoint: Option<SocketAddr>,
     /// Attempts made.
     pub attempts: u32,
+    /// Name of the upstream that answered in place of `upstream`, if one did.
+    pub served_by: Option<&'a str>,
+    /// Whether the answer is that of a hedge.
+    pub hedged: bool,
+    /// What was done to an attempt on purpose: the word of a fault's action.
+    pub fault: Option<&'a str>,
     /// Its id.
     pub request_id: Option<&'a str>,
     /// Wait for a slot, if it had to wait.
@@ -239,6 +245,9 @@ struct Line<'a> {
     reason: Option<&'a str>,
     endpoint: Option<SocketAddr>,
     attempts: u32,
+    served_by: Option<&'a str>,
+    hedged: bool,
+    fault: Option<&'a str>,
     request_id: Option<&'a str>,
     queue_ms: Option<f64>,
     connect_ms: Option<f64>,
@@ -261,6 +270,9 @@ fn line(entry: &Entry<'_>) -> Vec<u8> {
         reason: entry.reason.map(Reason::as_str),
         endpoint: entry.endpoint,
         attempts: entry.attempts,
+        served_by: entry.served_by,
+        hedged: entry.hedged,
+        fault: entry.fault,
         request_id: entry.request_id,
         queue_ms: entry.queue.map(millis),
         connect_ms: entry.connect.map(millis),

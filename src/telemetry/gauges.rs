@@ -1,5 +1,7 @@
 //! What is read at scrape time, from views and statics: the request path never touches it.
 
+mod policies;
+
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, Opts};
@@ -17,6 +19,7 @@ pub(super) fn collect(
 ) -> Result<Vec<MetricFamily>, prometheus::Error> {
     let mut gauges = Gauges(Vec::new());
     gauges.upstreams(views)?;
+    gauges.policies(views)?;
     gauges.breakers(views)?;
     gauges.one(&names::PANICS, &[], tally(tasks::panics()))?;
     gauges.one(&names::READY, &[], f64::from(u8::from(ready)))?;
@@ -63,10 +66,13 @@ impl Gauges {
 
     fn upstreams(&mut self, views: &[UpstreamView]) -> Result<(), prometheus::Error> {
         type Read = fn(&UpstreamView) -> f64;
-        let plain: [(Family, Read); 8] = [
+        let plain: [(Family, Read); 9] = [
             (names::BULKHEAD_IN_FLIGHT, |view| count(view.in_flight)),
             (names::BULKHEAD_MAX_REQUESTS, |view| {
                 count(view.max_requests)
+            }),
+            (names::BULKHEAD_EFFECTIVE, |view| {
+                count(view.effective_max_requests)
             }),
             (names::BULKHEAD_QUEUED, |view| count(view.queued)),
             (names::BULKHEAD_MAX_QUEUED, |view| count(view.max_queued)),
@@ -157,3 +163,6 @@ fn count(value: usize) -> f64 {
 fn tally(value: u64) -> f64 {
     value as f64
 }
+
+#[cfg(test)]
+pub(super) mod tests;

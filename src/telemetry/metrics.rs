@@ -7,7 +7,7 @@
 
 mod breaker;
 mod route;
-mod upstream;
+pub(super) mod upstream;
 mod words;
 
 use std::fmt;
@@ -22,7 +22,7 @@ use prometheus::{
 
 pub use self::breaker::BreakerMetrics;
 pub use self::route::{ListenerMetrics, OpenConnection, RouteMetrics};
-pub use self::upstream::{DnsFailure, Refusal, UpstreamMetrics};
+pub use self::upstream::{DnsFailure, Hedged, Refusal, UpstreamMetrics};
 use super::gauges;
 use super::names::{self, Family};
 use crate::upstream::view::UpstreamView;
@@ -47,6 +47,17 @@ struct Families {
     attempts: IntCounterVec,
     attempt_duration: HistogramVec,
     resends: IntCounterVec,
+    retries: IntCounterVec,
+    retries_denied: IntCounterVec,
+    would_retry: IntCounterVec,
+    idempotency_keys: IntCounterVec,
+    hedges: IntCounterVec,
+    hedges_won: IntCounterVec,
+    hedges_skipped: IntCounterVec,
+    would_hedge: IntCounterVec,
+    failovers: IntCounterVec,
+    faults: IntCounterVec,
+    rate_limit_wait: HistogramVec,
     bulkhead_rejected: IntCounterVec,
     queue_duration: HistogramVec,
     pool_opened: IntCounterVec,
@@ -97,6 +108,17 @@ impl Metrics {
             attempts: counter(&names::ATTEMPTS)?,
             attempt_duration: histogram(&names::ATTEMPT_DURATION)?,
             resends: counter(&names::RESENDS)?,
+            retries: counter(&names::RETRIES)?,
+            retries_denied: counter(&names::RETRIES_DENIED)?,
+            would_retry: counter(&names::WOULD_RETRY)?,
+            idempotency_keys: counter(&names::IDEMPOTENCY_KEYS)?,
+            hedges: counter(&names::HEDGES)?,
+            hedges_won: counter(&names::HEDGES_WON)?,
+            hedges_skipped: counter(&names::HEDGES_SKIPPED)?,
+            would_hedge: counter(&names::WOULD_HEDGE)?,
+            failovers: counter(&names::FAILOVERS)?,
+            faults: counter(&names::FAULTS)?,
+            rate_limit_wait: histogram(&names::RATE_LIMIT_WAIT)?,
             bulkhead_rejected: counter(&names::BULKHEAD_REJECTED)?,
             queue_duration: histogram(&names::QUEUE_DURATION)?,
             pool_opened: counter(&names::POOL_OPENED)?,

@@ -13,6 +13,8 @@ pub const ROUTE: &str = "route";
 pub const UPSTREAM: &str = "upstream";
 /// Address of an endpoint, on gauges only: the set of endpoints changes while we run.
 pub const ENDPOINT: &str = "endpoint";
+/// Name of a class of requests, from the configuration.
+pub const CLASS: &str = "class";
 /// `1xx` to `5xx`.
 pub const CODE_CLASS: &str = "code_class";
 /// Stable word for why something was refused, broken off or closed.
@@ -21,8 +23,10 @@ pub const REASON: &str = "reason";
 pub const STATE: &str = "state";
 /// What a policy learnt from a call, or did to it.
 pub const VERDICT: &str = "verdict";
-/// Why a breaker changed its state.
+/// Why a breaker changed its state, or an endpoint was ejected.
 pub const CAUSE: &str = "cause";
+/// What an injected fault does.
+pub const ACTION: &str = "action";
 /// The state left.
 pub const FROM: &str = "from";
 /// The state entered.
@@ -105,10 +109,33 @@ families! {
     RESENDS = Counter "outrigger_transparent_resends_total" [UPSTREAM],
         "Attempts sent once more because a reused connection had died.";
 
+    RETRIES = Counter "outrigger_retries_total" [UPSTREAM, REASON],
+        "Retries sent, by the outcome that each follows.";
+    RETRIES_DENIED = Counter "outrigger_retries_denied_total" [UPSTREAM, REASON],
+        "Outcomes that called for a retry and were delivered all the same.";
+    WOULD_RETRY = Counter "outrigger_would_retry_total" [UPSTREAM],
+        "Retries that observe mode did not send.";
+    RETRY_BUDGET_BALANCE = Gauge "outrigger_retry_budget_balance" [UPSTREAM],
+        "Retries and hedges that the budget still allows; below 1 it allows none, and it may be negative.";
+    IDEMPOTENCY_KEYS = Counter "outrigger_idempotency_keys_minted_total" [UPSTREAM],
+        "Requests that were given an idempotency key.";
+    HEDGES = Counter "outrigger_hedges_total" [UPSTREAM],
+        "Hedges sent.";
+    HEDGES_WON = Counter "outrigger_hedges_won_total" [UPSTREAM],
+        "Hedges whose answer came first.";
+    HEDGES_SKIPPED = Counter "outrigger_hedges_skipped_total" [UPSTREAM, REASON],
+        "Hedges that were due and not sent.";
+    WOULD_HEDGE = Counter "outrigger_would_hedge_total" [UPSTREAM],
+        "Hedges that observe mode did not send.";
+    FAILOVERS = Counter "outrigger_failovers_total" [UPSTREAM],
+        "Requests that this upstream could not answer and that went to its failover.";
+
     BULKHEAD_IN_FLIGHT = Gauge "outrigger_bulkhead_in_flight" [UPSTREAM],
         "Requests that hold a slot.";
     BULKHEAD_MAX_REQUESTS = Gauge "outrigger_bulkhead_max_requests" [UPSTREAM],
         "Slots.";
+    BULKHEAD_EFFECTIVE = Gauge "outrigger_bulkhead_effective_max_requests" [UPSTREAM],
+        "Slots that may be taken now: max_requests, or the adaptive limit below it.";
     BULKHEAD_QUEUED = Gauge "outrigger_bulkhead_queued" [UPSTREAM],
         "Requests that wait for a slot.";
     BULKHEAD_MAX_QUEUED = Gauge "outrigger_bulkhead_max_queued" [UPSTREAM],
@@ -121,6 +148,40 @@ families! {
         "Requests let pass in observe mode that the bulkhead would have refused at once.";
     QUEUE_DURATION = Histogram "outrigger_queue_duration_seconds" [UPSTREAM],
         "Wait for a slot of the bulkhead, of requests that had to wait.";
+    CLASS_RESERVED = Gauge "outrigger_bulkhead_class_reserved" [UPSTREAM, CLASS],
+        "Slots reserved for a class.";
+    CLASS_IN_FLIGHT = Gauge "outrigger_bulkhead_class_in_flight" [UPSTREAM, CLASS],
+        "Requests of a class that hold a slot.";
+    CLASS_QUEUED = Gauge "outrigger_bulkhead_class_queued" [UPSTREAM, CLASS],
+        "Requests of a class that wait for a slot.";
+    CLASS_REJECTED = Counter "outrigger_bulkhead_class_rejected_total" [UPSTREAM, CLASS],
+        "Requests of a class refused by the bulkhead.";
+    WOULD_REORDER = Counter "outrigger_bulkhead_would_reorder_total" [UPSTREAM],
+        "Slots that classes in observe mode would have given to another waiter.";
+
+    ADAPTIVE_LIMIT = Gauge "outrigger_adaptive_limit" [UPSTREAM],
+        "Requests in flight that the adaptive limit has found right.";
+    ADAPTIVE_MIN = Gauge "outrigger_adaptive_min" [UPSTREAM],
+        "The least that the adaptive limit may be.";
+    ADAPTIVE_BASELINE = Gauge "outrigger_adaptive_baseline_seconds" [UPSTREAM],
+        "Long-term response time that the adaptive limit compares with, once known.";
+    ADAPTIVE_LATENCY = Gauge "outrigger_adaptive_latency_seconds" [UPSTREAM],
+        "Mean response time of the last window of the adaptive limit, once known.";
+    ADAPTIVE_SAMPLES = Counter "outrigger_adaptive_samples_total" [UPSTREAM],
+        "Attempts that the adaptive limit learnt from.";
+    ADAPTIVE_DROPS = Counter "outrigger_adaptive_drops_total" [UPSTREAM],
+        "Those of them that showed overload: timed out, or refused by the upstream.";
+
+    RATE_LIMIT_TOKENS = Gauge "outrigger_rate_limit_tokens" [UPSTREAM],
+        "Requests that may come at once; negative while requests wait for theirs.";
+    RATE_LIMIT_REJECTED = Counter "outrigger_rate_limit_rejected_total" [UPSTREAM],
+        "Requests refused by the rate limit.";
+    RATE_LIMIT_DELAYED = Counter "outrigger_rate_limit_delayed_total" [UPSTREAM],
+        "Requests that had to wait for their token.";
+    RATE_LIMIT_WOULD_REJECT = Counter "outrigger_rate_limit_would_reject_total" [UPSTREAM],
+        "Requests let pass in observe mode that the rate limit would have refused.";
+    RATE_LIMIT_WAIT = Histogram "outrigger_rate_limit_wait_seconds" [UPSTREAM],
+        "Wait for a token of the rate limit, of requests that had to wait.";
 
     POOL_CONNECTIONS = Gauge "outrigger_pool_connections" [UPSTREAM, STATE],
         "Open upstream connections.";
@@ -169,10 +230,27 @@ families! {
         "Known addresses.";
     ENDPOINT_IN_FLIGHT = Gauge "outrigger_endpoint_in_flight" [UPSTREAM, ENDPOINT],
         "Attempts in flight to one address.";
+    ENDPOINT_LATENCY = Gauge "outrigger_endpoint_latency_seconds" [UPSTREAM, ENDPOINT],
+        "Response time of one address, averaged over the last seconds, where it is measured.";
+    ENDPOINT_EJECTED = Gauge "outrigger_endpoint_ejected" [UPSTREAM, ENDPOINT],
+        "1 while the address is ejected, else 0.";
+    ENDPOINTS_EJECTED = Gauge "outrigger_endpoints_ejected" [UPSTREAM],
+        "Addresses ejected now.";
+    EJECTIONS = Counter "outrigger_ejections_total" [UPSTREAM, CAUSE],
+        "Ejections.";
+    WOULD_EJECT = Counter "outrigger_would_eject_total" [UPSTREAM],
+        "Ejections that observe mode did not carry out.";
+    EJECTION_PANICS = Counter "outrigger_ejection_panics_total" [UPSTREAM],
+        "Times that all addresses were ejected and picked from all the same.";
     DNS_RESOLUTIONS = Counter "outrigger_dns_resolutions_total" [UPSTREAM],
         "Resolutions of endpoint names, failed ones included.";
     DNS_FAILURES = Counter "outrigger_dns_failures_total" [UPSTREAM, REASON],
         "Resolutions that gave no address; the addresses known before stay in use.";
+
+    FAULTS_ACTIVE = Gauge "outrigger_faults_active" [UPSTREAM, ACTION],
+        "Faults that are being injected on purpose.";
+    FAULTS = Counter "outrigger_faults_injected_total" [UPSTREAM, ACTION],
+        "Attempts to which a fault was done on purpose.";
 
     PANICS = Counter "outrigger_panics_total" [],
         "Tasks that panicked.";

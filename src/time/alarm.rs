@@ -7,8 +7,8 @@
 //! Knows nothing about HTTP or policies.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, pending};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
@@ -66,6 +66,12 @@ impl Alarm {
             }
             Poll::Pending
         })
+    }
+
+    /// Waits until `at`; at once where that is not after `now`. Polled as [`Self::race`] is.
+    pub async fn until(&self, now: Instant, at: Instant) {
+        let over = |now| if now >= at { Err(()) } else { Ok(Some(at)) };
+        let (Ok(()) | Err(())) = self.race(now, pin!(pending::<()>()), over).await;
     }
 
     /// Asks for a poll of the task at `at` or earlier.

@@ -21,7 +21,7 @@ use crate::config::model::Mode;
 use crate::resilience::Verdict;
 use crate::resilience::breaker::{
     Cause, Counted, Counts, Event, Machine, Operation, Refused, Rejected, Settings, Ticket,
-    Transition, View,
+    State, Transition, View,
 };
 use crate::sync::{Mutex, MutexGuard, lock};
 
@@ -97,15 +97,15 @@ impl Breaker {
     }
 
     /// Admits an attempt beside one that runs already: only while nothing is in doubt, since a
-    /// probe is one call.
-    pub fn admit_beside(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+    /// probe is one call. Else gives the state.
+    pub fn admit_beside(self: &Arc<Self>, now: Instant) -> Result<Permit, State> {
         let mut inner = self.lock();
         let ticket = match inner.mode {
-            Mode::Off => Some(None),
-            Mode::Enforce | Mode::Observe if inner.machine.is_steady(now) => {
-                inner.machine.acquire(now).ok().map(Some)
-            }
-            Mode::Enforce | Mode::Observe => None,
+            Mode::Off => Ok(None),
+            Mode::Enforce | Mode::Observe => inner
+                .machine
+                .steady(now)
+                .map(|()| inner.machine.acquire(now).ok()),
         };
         self.deliver(inner);
         ticket.map(|ticket| Permit::new(self, ticket, now))

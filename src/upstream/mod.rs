@@ -145,6 +145,9 @@ impl Upstream {
         let endpoint = |e: &Arc<Endpoint>| EndpointView {
             address: e.address,
             in_flight: e.in_flight(),
+            weight: 1,
+            ejected_for: None,
+            latency: None,
         };
         let breaker = |(route, breaker): (Option<Arc<str>>, &Arc<Breaker>)| BreakerView {
             route,
@@ -155,13 +158,21 @@ impl Upstream {
             name: Arc::clone(&self.name),
             in_flight,
             max_requests: self.limits.0,
+            effective_max_requests: self.limits.0,
             queued,
             max_queued: self.limits.1,
             would_have: self.bulkhead.would_have(),
+            would_reorder: 0,
+            classes: Vec::new(),
+            adaptive: None,
+            rate_limit: None,
+            budget: None,
             connections_active,
             connections_idle,
             max_connections: self.pool.limits().max_connections,
             endpoints: self.endpoints.load().iter().map(endpoint).collect(),
+            ejection: None,
+            faults: Vec::new(),
             breakers: self.breakers().map(breaker).collect(),
         }
     }

@@ -17,12 +17,24 @@ pub struct UpstreamView {
     pub in_flight: usize,
     /// `max_requests`.
     pub max_requests: usize,
+    /// The limit in force: `max_requests`, or an adaptive limit below it.
+    pub effective_max_requests: usize,
     /// Requests waiting for a slot.
     pub queued: usize,
     /// `max_queued`.
     pub max_queued: usize,
     /// What the bulkhead would have done while in observe mode.
     pub would_have: WouldHave,
+    /// Slots that the priority classes would have given to another waiter, were they enforced.
+    pub would_reorder: u64,
+    /// Classes of requests; empty where there are none.
+    pub classes: Vec<ClassView>,
+    /// The adaptive limit, unless it is off.
+    pub adaptive: Option<AdaptiveView>,
+    /// The rate limit, unless it is off.
+    pub rate_limit: Option<RateLimitView>,
+    /// The retry budget, unless neither retries nor hedges use it.
+    pub budget: Option<BudgetView>,
     /// Open connections that carry an exchange (or are being opened).
     pub connections_active: usize,
     /// Open connections that do not.
@@ -31,6 +43,10 @@ pub struct UpstreamView {
     pub max_connections: usize,
     /// Known addresses.
     pub endpoints: Vec<EndpointView>,
+    /// Outlier ejection, unless it is off.
+    pub ejection: Option<EjectionView>,
+    /// Faults that are being injected.
+    pub faults: Vec<FaultView>,
     /// The upstream's own breaker first (`route` is `None`), then those of routes with overrides.
     pub breakers: Vec<BreakerView>,
 }
@@ -42,6 +58,12 @@ pub struct EndpointView {
     pub address: SocketAddr,
     /// Attempts in flight.
     pub in_flight: usize,
+    /// Its share of the requests is in proportion to this.
+    pub weight: u32,
+    /// Time until its ejection ends, while it is ejected.
+    pub ejected_for: Option<Duration>,
+    /// Its response time, averaged over the last seconds, where it is measured.
+    pub latency: Option<Duration>,
 }
 
 /// One breaker of an upstream.
@@ -84,6 +106,8 @@ pub struct AdaptiveView {
     pub mode: Mode,
     /// The limit that it has found.
     pub limit: u32,
+    /// The least that it may be.
+    pub min: u32,
     /// Long-term response time, once known (Gradient2 only).
     pub baseline: Option<Duration>,
     /// Mean response time of the last window, once known.
@@ -136,3 +160,6 @@ pub struct FaultView {
     /// Attempts that it has hit.
     pub hits: u64,
 }
+
+#[cfg(test)]
+pub(crate) mod sample;

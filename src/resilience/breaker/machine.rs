@@ -131,13 +131,13 @@ impl Machine {
         })
     }
 
-    /// Whether attempts go out as if there were no breaker: it neither rejects nor probes.
-    pub fn is_steady(&mut self, now: Instant) -> bool {
+    /// Whether attempts go out as if there were no breaker; else the state, which rejects or probes.
+    pub fn steady(&mut self, now: Instant) -> Result<(), State> {
         self.advance(now);
-        matches!(
-            self.phase,
-            Phase::Closed | Phase::MetricsOnly { .. } | Phase::Disabled { .. }
-        )
+        match self.phase {
+            Phase::Closed | Phase::MetricsOnly { .. } | Phase::Disabled { .. } => Ok(()),
+            _ => Err(self.phase.state()),
+        }
     }
 
     /// Admits an attempt or rejects it. The first after the open wait begins the half-open period.

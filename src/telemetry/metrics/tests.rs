@@ -1,82 +1,19 @@
 #![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::upstream::VERDICTS;
+use super::upstream::{ACTIONS, VERDICTS, index};
 use super::*;
-use crate::config::model::Mode;
 use crate::pool::{Closed, Observer as _};
 use crate::proxy::error::Reason;
 use crate::resilience::Verdict;
-use crate::resilience::breaker::{Cause, Counted, Counts, State, Transition, View};
+use crate::resilience::breaker::{Cause, Counted, Counts, State, Transition};
+use crate::resilience::fault::Action;
+use crate::resilience::retry::{Denied, Why};
+use crate::telemetry::gauges::tests::scrape;
 use crate::upstream::breaker::Observer as _;
-use crate::upstream::bulkhead::WouldHave;
-use crate::upstream::view::{BreakerView, EndpointView};
-
-/// Series and their values, parsed back from the text format.
-fn scrape(metrics: &Metrics, views: &[UpstreamView]) -> BTreeMap<String, f64> {
-    parse(&metrics.render(views, true).unwrap())
-}
-
-fn parse(text: &str) -> BTreeMap<String, f64> {
-    text.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (series, value) = line.rsplit_once(' ').expect("a series and its value");
-            (series.to_owned(), value.parse().expect("a number"))
-        })
-        .collect()
-}
-
-fn breaker_view(route: Option<&str>, state: State) -> BreakerView {
-    BreakerView {
-        route: route.map(Into::into),
-        mode: Mode::Enforce,
-        view: View {
-            state,
-            counts: Counts {
-                calls: 40,
-                failed: 10,
-                slow: 30,
-                overdue: 3,
-            },
-            failure_rate: Some(0.25),
-            slow_rate: None,
-            opens: 2,
-            open_remaining: Duration::ZERO,
-            probes_left: 0,
-            override_remaining: None,
-            transitions: 5,
-            last: None,
-        },
-    }
-}
-
-fn view() -> UpstreamView {
-    UpstreamView {
-        name: "search".into(),
-        in_flight: 3,
-        max_requests: 64,
-        queued: 1,
-        max_queued: 32,
-        would_have: WouldHave {
-            queued: 7,
-            refused: 4,
-        },
-        connections_active: 3,
-        connections_idle: 5,
-        max_connections: 64,
-        endpoints: vec![EndpointView {
-            address: "[::1]:8080".parse().unwrap(),
-            in_flight: 2,
-        }],
-        breakers: vec![
-            breaker_view(None, State::Closed),
-            breaker_view(Some("edge/v2"), State::HalfOpen),
-        ],
-    }
-}
+use crate::upstream::view::sample;
 
 fn everything() -> (Metrics, ListenerMetrics) {
     let metrics = Metrics::new(2).unwrap();
@@ -90,11 +27,11 @@ fn everything() -> (Metrics, ListenerMetrics) {
 #[test]
 fn every_family_is_exposed_with_its_type_and_no_other_is() {
     let (metrics, _listener) = everything();
-    let mut breakers = view();
-    for breaker in &mut breakers.breakers {
+    let mut full = sample::full();
+    for breaker in &mut full.breakers {
         breaker.view.slow_rate = Some(0.5);
     }
-    let text = metrics.render(&[breakers], true).unwrap();
+    let text = metrics.render(&[full], true).unwrap();
     let exposed: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -112,7 +49,7 @@ fn every_family_is_exposed_with_its_type_and_no_other_is() {
 #[test]
 fn families_are_exposed_once_and_sorted() {
     let (metrics, _listener) = everything();
-    let text = metrics.render(&[view()], true).unwrap();
+    let text = metrics.render(&[sample::full()], true).unwrap();
     let families: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -237,8 +174,54 @@ fn upstream_events_reach_their_series() {
 }
 
 #[test]
+fn what_policies_do_reaches_its_series() {
+    let metrics = Metrics::new(1).unwrap();
+    let upstream = metrics.upstream("search");
+    upstream.retried(Why::Status);
+    upstream.retried(Why::Status);
+    upstream.retry_denied(Denied::Budget);
+    upstream.would_retry();
+    upstream.idempotency_key_minted();
+    for hedged in [Hedged::Sent, Hedged::Sent, Hedged::Won, Hedged::HalfOpen] {
+        upstream.hedged(hedged);
+    }
+    upstream.would_hedge();
+    upstream.failed_over();
+    upstream.fault_injected(Action::Delay(Duration::from_secs(3)));
+    upstream.fault_injected(Action::SlowBody(1024));
+    upstream.rate_limit_waited(Duration::from_millis(20));
+    upstream.bulkhead_rejected(Refusal::Adaptive);
+
+    let seen = scrape(&metrics, &[]);
+    for (name, labels, value) in [
+        ("retries_total", "reason=\"status\",", 2.0),
+        ("retries_total", "reason=\"not_sent\",", 0.0),
+        ("retries_denied_total", "reason=\"budget\",", 1.0),
+        ("would_retry_total", "", 1.0),
+        ("idempotency_keys_minted_total", "", 1.0),
+        ("hedges_total", "", 2.0),
+        ("hedges_won_total", "", 1.0),
+        ("hedges_skipped_total", "reason=\"half_open\",", 1.0),
+        ("hedges_skipped_total", "reason=\"no_delay\",", 0.0),
+        ("would_hedge_total", "", 1.0),
+        ("failovers_total", "", 1.0),
+        ("faults_injected_total", "action=\"delay\",", 1.0),
+        ("faults_injected_total", "action=\"slow-body\",", 1.0),
+        ("faults_injected_total", "action=\"reset\",", 0.0),
+        ("rate_limit_wait_seconds_count", "", 1.0),
+        ("bulkhead_rejected_total", "reason=\"adaptive_limit\",", 1.0),
+    ] {
+        let series = format!("outrigger_{name}{{{labels}upstream=\"search\"}}");
+        assert_eq!(seen.get(&series), Some(&value), "{series}");
+    }
+    let sent = "outrigger_hedges_skipped_total{reason=\"sent\",upstream=\"search\"}";
+    assert!(!seen.contains_key(sent), "sent is no reason to skip");
+}
+
+#[test]
 fn refusals_of_the_bulkhead_use_the_words_of_local_replies() {
     assert_eq!(Refusal::Full.as_str(), Reason::BulkheadFull.as_str());
+    assert_eq!(Refusal::Adaptive.as_str(), Reason::AdaptiveLimit.as_str());
     assert_eq!(Refusal::Timeout.as_str(), Reason::QueueTimeout.as_str());
 }
 
@@ -249,6 +232,15 @@ fn words_are_indexed_by_their_order() {
     }
     for (index, reason) in Closed::ALL.into_iter().enumerate() {
         assert_eq!(reason as usize, index);
+    }
+    for (index, why) in Why::ALL.into_iter().enumerate() {
+        assert_eq!(why as usize, index);
+    }
+    for (index, denied) in Denied::ALL.into_iter().enumerate() {
+        assert_eq!(denied as usize, index);
+    }
+    for (at, action) in ACTIONS.into_iter().enumerate() {
+        assert_eq!(index(action), at);
     }
 }
 
@@ -329,84 +321,6 @@ fn breaker_events_are_told_apart_by_route() {
     assert_eq!(tripped("", "overdue"), Some(1.0));
     assert_eq!(tripped("", "failure_rate"), Some(0.0), "exposed at 0");
     assert_eq!(tripped("edge/v2", "overdue"), Some(0.0));
-}
-
-#[test]
-fn live_gauges_are_those_of_the_views() {
-    let metrics = Metrics::new(3).unwrap();
-    let seen = scrape(&metrics, &[view()]);
-    let expect = |series: &str, value: Option<f64>| {
-        assert_eq!(
-            seen.get(&format!("outrigger_{series}")).copied(),
-            value,
-            "{series}"
-        );
-    };
-    for (name, value) in [
-        ("bulkhead_in_flight", 3.0),
-        ("bulkhead_max_requests", 64.0),
-        ("bulkhead_queued", 1.0),
-        ("bulkhead_max_queued", 32.0),
-        ("bulkhead_would_queue_total", 7.0),
-        ("bulkhead_would_reject_total", 4.0),
-        ("pool_max_connections", 64.0),
-        ("endpoints", 1.0),
-    ] {
-        expect(&format!("{name}{{upstream=\"search\"}}"), Some(value));
-    }
-    expect(
-        "pool_connections{state=\"idle\",upstream=\"search\"}",
-        Some(5.0),
-    );
-    expect(
-        "endpoint_in_flight{endpoint=\"[::1]:8080\",upstream=\"search\"}",
-        Some(2.0),
-    );
-    let own = "route=\"\",upstream=\"search\"";
-    expect(
-        "breaker_state{route=\"\",state=\"closed\",upstream=\"search\"}",
-        Some(1.0),
-    );
-    expect(
-        "breaker_state{route=\"\",state=\"half_open\",upstream=\"search\"}",
-        Some(0.0),
-    );
-    expect(
-        "breaker_state{route=\"edge/v2\",state=\"half_open\",upstream=\"search\"}",
-        Some(1.0),
-    );
-    expect(&format!("breaker_failure_rate{{{own}}}"), Some(0.25));
-    expect(&format!("breaker_slow_rate{{{own}}}"), None);
-    expect(&format!("breaker_overdue_calls{{{own}}}"), Some(3.0));
-    expect(&format!("breaker_window_calls{{{own}}}"), Some(40.0));
-    expect(&format!("breaker_consecutive_opens{{{own}}}"), Some(2.0));
-    expect("ready", Some(1.0));
-    expect("workers", Some(3.0));
-    expect("config_generation", Some(1.0));
-    let version = env!("CARGO_PKG_VERSION");
-    expect(&format!("build_info{{version=\"{version}\"}}"), Some(1.0));
-}
-
-#[test]
-fn series_of_a_vanished_endpoint_are_gone() {
-    let metrics = Metrics::new(1).unwrap();
-    let mut view = view();
-    let has_endpoint = |seen: &BTreeMap<String, f64>| {
-        seen.keys()
-            .any(|series| series.starts_with("outrigger_endpoint_in_flight"))
-    };
-    assert!(has_endpoint(&scrape(&metrics, &[view.clone()])));
-    view.endpoints.clear();
-    let seen = scrape(&metrics, &[view]);
-    assert!(!has_endpoint(&seen));
-    assert_eq!(seen["outrigger_endpoints{upstream=\"search\"}"], 0.0);
-}
-
-#[test]
-fn not_ready_shows() {
-    let metrics = Metrics::new(1).unwrap();
-    let seen = parse(&metrics.render(&[], false).unwrap());
-    assert_eq!(seen["outrigger_ready"], 0.0);
 }
 
 #[test]

@@ -2,40 +2,49 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 
 use super::Metrics;
 use super::words::words;
 use crate::pool::{self, Closed};
 use crate::resilience::Verdict;
+use crate::resilience::fault::Action;
+use crate::resilience::retry::{Denied, Why};
 
 impl Metrics {
     /// Resolves the handles of an upstream.
     pub fn upstream(&self, name: &str) -> UpstreamMetrics {
         let families = &*self.families;
+        let one = |vec: &IntCounterVec| vec.with_label_values(&[name]);
+        let with = |vec: &IntCounterVec, word: &str| vec.with_label_values(&[name, word]);
         UpstreamMetrics {
-            attempts: VERDICTS
-                .map(|verdict| families.attempts.with_label_values(&[name, word(verdict)])),
+            attempts: VERDICTS.map(|verdict| with(&families.attempts, word(verdict))),
             attempt_duration: families.attempt_duration.with_label_values(&[name]),
-            resends: families.resends.with_label_values(&[name]),
+            resends: one(&families.resends),
+            retries: Why::ALL.map(|why| with(&families.retries, why.as_str())),
+            retries_denied: Denied::ALL
+                .map(|denied| with(&families.retries_denied, denied.as_str())),
+            would_retry: one(&families.would_retry),
+            idempotency_keys: one(&families.idempotency_keys),
+            hedges: Hedged::ALL.map(|hedged| match hedged {
+                Hedged::Sent => one(&families.hedges),
+                Hedged::Won => one(&families.hedges_won),
+                skipped => with(&families.hedges_skipped, skipped.as_str()),
+            }),
+            would_hedge: one(&families.would_hedge),
+            failovers: one(&families.failovers),
+            faults: ACTIONS.map(|action| with(&families.faults, action.as_str())),
+            rate_limit_wait: families.rate_limit_wait.with_label_values(&[name]),
             queue_duration: families.queue_duration.with_label_values(&[name]),
-            rejected: Refusal::ALL.map(|refusal| {
-                families
-                    .bulkhead_rejected
-                    .with_label_values(&[name, refusal.as_str()])
-            }),
-            opened: families.pool_opened.with_label_values(&[name]),
-            reused: families.pool_reused.with_label_values(&[name]),
-            closed: Closed::ALL.map(|reason| {
-                let labels = [name, reason.as_str()];
-                families.pool_closed.with_label_values(&labels)
-            }),
+            rejected: Refusal::ALL
+                .map(|refusal| with(&families.bulkhead_rejected, refusal.as_str())),
+            opened: one(&families.pool_opened),
+            reused: one(&families.pool_reused),
+            closed: Closed::ALL.map(|reason| with(&families.pool_closed, reason.as_str())),
             connect_duration: families.connect_duration.with_label_values(&[name]),
-            resolutions: families.dns_resolutions.with_label_values(&[name]),
-            resolution_failures: DnsFailure::ALL.map(|reason| {
-                let labels = [name, reason.as_str()];
-                families.dns_failures.with_label_values(&labels)
-            }),
+            resolutions: one(&families.dns_resolutions),
+            resolution_failures: DnsFailure::ALL
+                .map(|reason| with(&families.dns_failures, reason.as_str())),
         }
     }
 }
@@ -46,6 +55,15 @@ pub struct UpstreamMetrics {
     attempts: [IntCounter; VERDICTS.len()],
     attempt_duration: Histogram,
     resends: IntCounter,
+    retries: [IntCounter; Why::ALL.len()],
+    retries_denied: [IntCounter; Denied::ALL.len()],
+    would_retry: IntCounter,
+    idempotency_keys: IntCounter,
+    hedges: [IntCounter; Hedged::ALL.len()],
+    would_hedge: IntCounter,
+    failovers: IntCounter,
+    faults: [IntCounter; ACTIONS.len()],
+    rate_limit_wait: Histogram,
     queue_duration: Histogram,
     rejected: [IntCounter; Refusal::ALL.len()],
     opened: IntCounter,
@@ -70,6 +88,52 @@ impl UpstreamMetrics {
     /// Counts a request sent once more because the reused connection had died.
     pub fn resent(&self) {
         self.resends.inc();
+    }
+
+    /// Counts a retry when its attempt is dispatched, by the outcome that it follows.
+    pub fn retried(&self, why: Why) {
+        self.retries[why as usize].inc();
+    }
+
+    /// Counts an outcome that called for a retry and is delivered all the same.
+    pub fn retry_denied(&self, denied: Denied) {
+        self.retries_denied[denied as usize].inc();
+    }
+
+    /// Counts a retry that observe mode did not carry out.
+    pub fn would_retry(&self) {
+        self.would_retry.inc();
+    }
+
+    /// Counts a request that was given an idempotency key.
+    pub fn idempotency_key_minted(&self) {
+        self.idempotency_keys.inc();
+    }
+
+    /// Counts a hedge that was sent, that won (beside its having been sent), or that was due and
+    /// was skipped.
+    pub fn hedged(&self, hedged: Hedged) {
+        self.hedges[hedged as usize].inc();
+    }
+
+    /// Counts a hedge that observe mode did not carry out.
+    pub fn would_hedge(&self) {
+        self.would_hedge.inc();
+    }
+
+    /// Counts a request that this upstream could not answer and that goes to the next one.
+    pub fn failed_over(&self) {
+        self.failovers.inc();
+    }
+
+    /// Counts an attempt to which a fault was done on purpose.
+    pub fn fault_injected(&self, action: Action) {
+        self.faults[index(action)].inc();
+    }
+
+    /// Observes the wait of a request for its token, whether it got it or left before.
+    pub fn rate_limit_waited(&self, elapsed: Duration) {
+        self.rate_limit_wait.observe(elapsed.as_secs_f64());
     }
 
     /// Observes the wait of a request that had to queue, whether it got its slot or not.
@@ -125,11 +189,57 @@ const fn word(verdict: Verdict) -> &'static str {
     }
 }
 
+/// One action of each kind; what it takes is no label.
+pub(in crate::telemetry) const ACTIONS: [Action; 5] = [
+    Action::Delay(Duration::ZERO),
+    Action::Abort(503),
+    Action::Reset,
+    Action::Truncate(0),
+    Action::SlowBody(0),
+];
+
+/// Where an action's kind stands in [`ACTIONS`].
+pub(in crate::telemetry) const fn index(action: Action) -> usize {
+    match action {
+        Action::Delay(_) => 0,
+        Action::Abort(_) => 1,
+        Action::Reset => 2,
+        Action::Truncate(_) => 3,
+        Action::SlowBody(_) => 4,
+    }
+}
+
+words! {
+    /// What became of a hedge: sent, won, or why it was skipped when it was due.
+    pub Hedged {
+        /// It was sent.
+        Sent = "sent",
+        /// Its answer came first.
+        Won = "won",
+        /// The breaker would have rejected it.
+        Breaker = "breaker",
+        /// The retry budget was exhausted.
+        Budget = "budget",
+        /// No slot was free.
+        Bulkhead = "bulkhead",
+        /// The request already used every endpoint.
+        NoEndpoint = "no_endpoint",
+        /// The breaker was half-open: a probe is one call.
+        HalfOpen = "half_open",
+        /// Its delay is a percentile for which there were too few samples.
+        NoDelay = "no_delay",
+        /// The request is not idempotent, or its body was not kept.
+        NotReplayable = "not_replayable",
+    }
+}
+
 words! {
     /// Why the bulkhead refuses.
     pub Refusal {
         /// No slot and no queue place.
         Full = "bulkhead_full",
+        /// No slot below the adaptive limit and no queue place.
+        Adaptive = "adaptive_limit",
         /// No slot came free in time.
         Timeout = "queue_timeout",
     }

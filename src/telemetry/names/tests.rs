@@ -4,11 +4,13 @@ use super::*;
 use crate::pool::Closed;
 use crate::proxy::error::Reason;
 use crate::resilience::breaker::State;
-use crate::telemetry::metrics::{DnsFailure, Refusal};
+use crate::resilience::retry::{Denied, Why};
+use crate::telemetry::metrics::upstream::ACTIONS;
+use crate::telemetry::metrics::{DnsFailure, Hedged, Refusal};
 
-const LABELS: [&str; 12] = [
-    LISTENER, ROUTE, UPSTREAM, ENDPOINT, CODE_CLASS, REASON, STATE, VERDICT, CAUSE, FROM, TO,
-    VERSION,
+const LABELS: [&str; 14] = [
+    LISTENER, ROUTE, UPSTREAM, ENDPOINT, CLASS, CODE_CLASS, REASON, STATE, VERDICT, CAUSE, ACTION,
+    FROM, TO, VERSION,
 ];
 
 #[test]
@@ -85,6 +87,10 @@ fn the_manual_explains_every_word() {
     let words = (Reason::ALL.iter().map(|word| word.as_str()))
         .chain(Closed::ALL.iter().map(|word| word.as_str()))
         .chain(State::ALL.iter().map(|word| word.as_str()))
+        .chain(Why::ALL.iter().map(|word| word.as_str()))
+        .chain(Denied::ALL.iter().map(|word| word.as_str()))
+        .chain(Hedged::ALL.iter().skip(2).map(|word| word.as_str()))
+        .chain(ACTIONS.iter().map(|word| word.as_str()))
         .chain(Refusal::ALL.iter().map(|word| word.as_str()))
         .chain(DnsFailure::ALL.iter().map(|word| word.as_str()));
     for word in words {
