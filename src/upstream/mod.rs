@@ -3,6 +3,7 @@
 //! An [`Upstream`] is shared by all workers and all its routes. Invariant: everything taken from
 //! it (slot, permit, connection, endpoint count) is a guard that gives itself back on drop.
 
+pub mod adaptive;
 pub mod breaker;
 pub mod budget;
 pub mod bulkhead;
