@@ -8,7 +8,7 @@ pub mod breaker;
 pub mod budget;
 pub mod bulkhead;
 pub mod endpoint;
-pub mod hedge;
+pub mod rate_limit;
 pub mod resolve;
 pub mod view;
 

@@ -47,18 +47,20 @@ struct Moment {
 }
 
 /// A situation in which a request is cut.
-struct Scenario {
-    settings: &'static str,
+pub(crate) struct Scenario {
+    pub(crate) settings: &'static str,
     /// The upstream of each run.
-    script: fn() -> Upstream,
+    pub(crate) script: fn() -> Upstream,
     /// What happens before; the flag counts other requests in flight.
-    before: fn(&World, &Rc<Cell<usize>>),
+    pub(crate) before: fn(&World, &Rc<Cell<usize>>),
     /// How long after that the request comes.
-    after: Duration,
+    pub(crate) after: Duration,
     /// Written by the caller, with pauses.
-    request: Vec<(Duration, String)>,
+    pub(crate) request: Vec<(Duration, String)>,
     /// The status where nothing is cut.
-    status: u16,
+    pub(crate) status: u16,
+    /// What must hold beside the rest when it is over.
+    pub(crate) afterwards: fn(&World),
 }
 
 impl Default for Scenario {
@@ -70,12 +72,13 @@ impl Default for Scenario {
             after: ms(1),
             request: vec![(Duration::ZERO, get("/subject"))],
             status: 200,
+            afterwards: |_| {},
         }
     }
 }
 
 impl Scenario {
-    fn check(self) {
+    pub(crate) fn check(self) {
         for way in [Way::Handle, Way::Connection, Way::Caller] {
             for woken in [false, true] {
                 let mut polls = 0;
@@ -111,6 +114,7 @@ impl Scenario {
         time::sleep(Duration::from_secs(1)).await;
         assert_eq!(others.get(), 0);
         world.check_nothing_held();
+        (self.afterwards)(&world);
         world.end().await;
         status
     }
@@ -236,7 +240,7 @@ impl<F: Future> Future for Cut<F> {
 }
 
 /// A request of somebody else.
-fn other(world: &World, others: &Rc<Cell<usize>>) {
+pub(crate) fn other(world: &World, others: &Rc<Cell<usize>>) {
     let mut caller = world.caller();
     let others = Rc::clone(others);
     others.set(others.get() + 1);
@@ -247,7 +251,7 @@ fn other(world: &World, others: &Rc<Cell<usize>>) {
 }
 
 /// Answers others after 50 ms and the subject at once.
-fn others_are_slow() -> Upstream {
+pub(crate) fn others_are_slow() -> Upstream {
     Upstream::new(|arrived| match arrived.path() {
         "/other" => ok_after(ms(50)),
         _ => ok(),

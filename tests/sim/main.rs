@@ -12,6 +12,7 @@ mod cut;
 mod deadlines;
 #[path = "../support/metrics.rs"]
 mod metrics;
+mod policies;
 mod pool;
 mod random;
 mod replies;

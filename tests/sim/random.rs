@@ -48,12 +48,15 @@ fn whatever_happens() {
     );
 }
 
-/// Small limits and short times.
+/// Small limits and short times, and one policy or the other beside the defaults.
 fn settings(rng: &mut Rng) -> String {
     let max_connections = rng.usize(1..=4);
+    let failover = ["", "failover = \"v\"\n"][rng.usize(..2)];
+    let policies = policies(rng) + if failover.is_empty() { "" } else { FAILOVER };
+    let half_close = rng.bool();
     format!(
-        "[defaults.downstream]
-half_close = {}
+        "{failover}{policies}[defaults.downstream]
+half_close = {half_close}
 [upstreams.u.bulkhead]
 max_requests = {}
 max_queued = {}
@@ -73,13 +76,72 @@ min_calls = 8
 open_for = \"200ms\"
 settle_after = \"300ms\"
 ",
-        rng.bool(),
         rng.usize(1..=4),
         rng.usize(0..=3),
         rng.usize(0..=max_connections),
         ["off", "600ms"][rng.usize(..2)],
         ["\"10s\"", "20"][rng.usize(..2)],
     )
+}
+
+const FAILOVER: &str = "[upstreams.v]\nendpoints = [\"http://192.0.2.9:80\"]\n";
+
+/// Tables of policies, each there or not.
+fn policies(rng: &mut Rng) -> String {
+    let mode = |rng: &mut Rng| ["enforce", "observe"][rng.usize(..2)];
+    let mut tables = String::new();
+    match rng.u8(..4) {
+        0 => tables += "[upstreams.u.retry]\nmode = \"off\"\n",
+        1 => {
+            let (delay, most) = (2 * rng.u64(1..40), rng.u8(1..=3));
+            tables += &format!(
+                "[upstreams.u.hedge]\nmode = \"{}\"\ndelay = \"{delay}ms\"\nmax_hedges = {most}\nsame_endpoint = true\n",
+                mode(rng)
+            );
+        }
+        _ => {
+            let (retries, base) = (rng.u8(..4), 2 * rng.u64(1..30));
+            tables += &format!(
+                "[upstreams.u.retry]\nmode = \"{}\"\nretries = {retries}\non = [\"not-sent\", \"reset\", \"timeout\", \"500\", \"503\"]\nmax_body_buffer = \"{}B\"\nbackoff = {{ base = \"{base}ms\", max = \"60ms\", jitter = \"none\" }}\n",
+                mode(rng),
+                [0, 15, 65536][rng.usize(..3)],
+            );
+        }
+    }
+    if rng.u8(..4) == 0 {
+        tables += &format!(
+            "[upstreams.u.rate_limit]\nmode = \"{}\"\nrate = {}\nper = \"1s\"\nburst = {}\nmax_wait = \"{}ms\"\n",
+            mode(rng),
+            rng.u8(5..50),
+            rng.u8(1..5),
+            2 * rng.u8(..100),
+        );
+    }
+    if rng.u8(..4) == 0 {
+        tables += &format!(
+            "[upstreams.u.adaptive]\nmode = \"{}\"\ninitial = 2\nmin = 1\nmax = 4\nwindow = \"50ms\"\nmin_samples = 2\n",
+            mode(rng)
+        );
+    }
+    if rng.u8(..4) == 0 {
+        tables += &format!(
+            "[upstreams.u.priority]\nmode = \"{}\"\nheader = \"x-class\"\nclasses = {{ live = {{ share = 0.5 }}, batch = {{ share = 0.25 }} }}\n",
+            mode(rng)
+        );
+    }
+    if rng.u8(..6) == 0 {
+        let action = [
+            "action = \"delay\"\ndelay = \"40ms\"",
+            "action = \"abort\"\nstatus = 503",
+            "action = \"reset\"",
+        ];
+        tables += &format!(
+            "[[upstreams.u.faults]]\n{}\nshare = 0.3\ncounted = {}\nuntil = \"9999-12-31T23:59:59Z\"\n",
+            action[rng.usize(..3)],
+            rng.bool(),
+        );
+    }
+    tables
 }
 
 /// An even number of milliseconds below `below`.
@@ -206,12 +268,16 @@ async fn run(seed: u64) -> Vec<String> {
         *deliveries.entry(key).or_insert(0) += 1;
     }
     for ((method, path), times) in deliveries {
-        let most = if method == "POST" { 1 } else { 2 };
+        // A GET may be tried four times at one upstream and twice at the other, and sent once more
+        // each time where a kept connection was found dead.
+        let most = if method == "POST" { 1 } else { 12 };
         assert!(times <= most, "{method} {path} was delivered {times} times");
     }
     let view = world.view();
-    assert!(script.most_open() <= view.max_connections);
-    assert!(script.most_exchanging() <= view.max_requests);
+    if world.is_alone() {
+        assert!(script.most_open() <= view.max_connections);
+        assert!(script.most_exchanging() <= view.max_requests);
+    }
     let world = std::rc::Rc::into_inner(world).expect("nobody else has it");
     world.end().await;
 

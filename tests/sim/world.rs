@@ -75,10 +75,14 @@ impl Write for Lines {
     }
 }
 
-/// One worker with one listener, one route and one upstream named `u`.
+/// One worker with one listener and one route to an upstream named `u`, beside which there may be
+/// others.
 pub(crate) struct World {
     pub(crate) script: Upstream,
     pub(crate) upstream: Arc<upstream::Upstream>,
+    upstreams: Vec<Arc<upstream::Upstream>>,
+    /// Slots that one request may hold, or none while it waits for a token.
+    slots: std::ops::RangeInclusive<usize>,
     pub(crate) activity: Arc<Activity>,
     proxy: Rc<Proxy>,
     listener: Arc<Listener>,
@@ -94,15 +98,21 @@ impl World {
         let metrics = Metrics::new(1).expect("the families are distinct");
         let dial: Arc<dyn Dial> = Arc::new(script.clone());
         let built = build_with(&config, 1, &metrics, &dial);
-        let upstream = Arc::clone(&built.upstreams[0]);
-        let endpoints = Resolution::begin(&upstream, &config.upstreams[0].endpoints);
-        assert!(endpoints.names().is_empty());
+        for (upstream, config) in built.upstreams.iter().zip(&config.upstreams) {
+            let endpoints = Resolution::begin(upstream, &config.endpoints);
+            assert!(endpoints.names().is_empty());
+        }
+        let hedges = config.upstreams[0].hedge.as_ref();
+        let most = 1 + hedges.map_or(0, |hedge| hedge.settings.max_hedges as usize);
+        let least = usize::from(config.upstreams[0].rate_limit.is_none());
         let lines = Lines::default();
         let log = AccessLog::new(&config.access_log, lines.clone(), metrics.access_log());
         let activity = Arc::new(Activity::new(time::now()));
         Self {
             script: script.clone(),
-            upstream,
+            upstream: Arc::clone(&built.upstreams[0]),
+            upstreams: built.upstreams,
+            slots: least..=most,
             activity: Arc::clone(&activity),
             proxy: Rc::new(Proxy {
                 worker: 0,
@@ -153,6 +163,18 @@ impl World {
         self.upstream.view(time::now())
     }
 
+    /// Whether there is no upstream beside `u`.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.upstreams.len() == 1
+    }
+
+    fn views(&self) -> impl Iterator<Item = UpstreamView> {
+        let now = time::now();
+        self.upstreams
+            .iter()
+            .map(move |upstream| upstream.view(now))
+    }
+
     pub(crate) fn breaker(&self) -> View {
         self.upstream.breaker.view(time::now())
     }
@@ -165,7 +187,8 @@ impl World {
     }
 
     fn samples(&self) -> Vec<Sample> {
-        let text = self.metrics.render(&[self.view()], true);
+        let views: Vec<_> = self.views().collect();
+        let text = self.metrics.render(&views, true);
         metrics::parse(&text.expect("the families are distinct"))
     }
 
@@ -182,33 +205,41 @@ impl World {
     /// What must hold whenever nothing can run, `others` requests being in flight or queued.
     #[track_caller]
     pub(crate) fn check(&self, others: usize) {
-        let view = self.view();
-        assert_eq!(self.activity.in_flight(), others, "in flight: {view:?}");
-        assert_eq!(view.in_flight + view.queued, others, "slots: {view:?}");
+        assert_eq!(self.activity.in_flight(), others, "in flight");
+        let slots: usize = self.views().map(|view| view.in_flight + view.queued).sum();
+        let (least, most) = (self.slots.start() * others, self.slots.end() * others);
+        assert!((least..=most).contains(&slots), "{slots} slots of {others}");
         self.check_bounds();
     }
 
     /// What must hold at every instant.
     #[track_caller]
     pub(crate) fn check_bounds(&self) {
-        let view = self.view();
-        let attempts: usize = view.endpoints.iter().map(|e| e.in_flight).sum();
-        assert!(attempts <= view.in_flight, "attempts: {view:?}");
-        assert!(view.in_flight <= view.max_requests, "{view:?}");
-        assert!(view.queued <= view.max_queued, "{view:?}");
-        let pipes = view.connections_active + view.connections_idle;
-        assert!(pipes <= view.max_connections, "{view:?}");
-        assert_eq!(pipes, self.script.open(), "pipes: {view:?}");
-        assert!(view.connections_active <= view.in_flight, "{view:?}");
+        let mut pipes = 0;
+        for view in self.views() {
+            let attempts: usize = view.endpoints.iter().map(|e| e.in_flight).sum();
+            assert!(attempts <= view.in_flight, "attempts: {view:?}");
+            assert!(view.in_flight <= view.max_requests, "{view:?}");
+            assert!(view.queued <= view.max_queued, "{view:?}");
+            let open = view.connections_active + view.connections_idle;
+            assert!(open <= view.max_connections, "{view:?}");
+            assert!(view.connections_active <= view.in_flight, "{view:?}");
+            pipes += open;
+        }
+        assert_eq!(pipes, self.script.open(), "pipes");
     }
 
     /// What must hold when all requests have ended: nothing is held, everything was counted once.
     #[track_caller]
     pub(crate) fn check_nothing_held(&self) {
         self.check(0);
+        for view in self.views() {
+            assert_eq!(view.connections_active, 0, "{view:?}");
+            assert!(view.endpoints.iter().all(|e| e.in_flight == 0), "{view:?}");
+            let tokens = view.rate_limit.map_or(0.0, |limit| limit.tokens);
+            assert!(tokens >= 0.0, "a token is reserved for nobody: {tokens}");
+        }
         let view = self.view();
-        assert_eq!(view.connections_active, 0, "{view:?}");
-        assert!(view.endpoints.iter().all(|e| e.in_flight == 0), "{view:?}");
         assert_eq!(self.script.exchanging(), 0, "an abandoned pipe is open");
         let learnt = ["success", "failure", "ignored", "late"].map(|word| self.calls(word));
         assert_eq!(learnt.iter().sum::<u64>(), self.attempts(""), "{view:?}");
@@ -222,13 +253,27 @@ impl World {
         assert!(refused <= self.sum("requests_total", &[]));
     }
 
+    /// What must hold of the budget of `u` as long as no deposit has expired and no retry was given
+    /// up after its wait: deposits of first attempts, costs of the others, and nothing else.
+    #[track_caller]
+    pub(crate) fn check_budget(&self, reserve: i64, deposit: i64) {
+        let of_u = |name| self.sum(name, &labels("upstream", "u"));
+        let more = of_u("retries_total") + of_u("hedges_total");
+        let first = of_u("attempts_total") - more;
+        let [more, first] = [more, first].map(|count| i64::try_from(count).expect("few"));
+        let budget = self.view().budget.expect("there is a budget");
+        assert_eq!(budget.balance, reserve + deposit * first - 1000 * more);
+    }
+
     /// Ends the simulation: long after, no attempt is still believed to run, every connection is
     /// closed and was counted, and the log has a line for every request.
     pub(crate) async fn end(self) {
         time::sleep(Duration::from_secs(600)).await;
         self.check_nothing_held();
         assert_eq!(self.breaker().counts.overdue, 0);
-        self.upstream.pool.reap(time::now());
+        for upstream in &self.upstreams {
+            upstream.pool.reap(time::now());
+        }
         settle().await;
         assert_eq!(self.script.open(), 0);
         let closed = self.sum("pool_connections_closed_total", &[]);
