@@ -21,13 +21,16 @@ use outrigger::app::{self, Built};
 use outrigger::balance;
 use outrigger::config::{self, Config, model::Mode};
 use outrigger::resilience::breaker::{Counted, Machine, Settings, Transition};
+use outrigger::resilience::hedge::Delay;
 use outrigger::resilience::timeout::{Deadline, parse_grpc_timeout};
 use outrigger::resilience::{Verdict, bulkhead as pure};
 use outrigger::rng;
 use outrigger::telemetry::metrics::Metrics;
 use outrigger::time;
 use outrigger::upstream::breaker::{Breaker, Observer};
+use outrigger::upstream::budget::{Budget, Withdrawal};
 use outrigger::upstream::bulkhead::{Bulkhead, Entry};
+use outrigger::upstream::hedge::HedgeDelay;
 
 /// Between two calls of a policy, and as long as a call takes.
 const STEP: Duration = Duration::from_micros(1);
@@ -38,6 +41,8 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     breaker(&mut criterion);
     bulkhead(&mut criterion);
+    budget(&mut criterion);
+    hedge(&mut criterion);
     choice(&mut criterion);
     deadline(&mut criterion);
     criterion.final_summary();
@@ -149,6 +154,51 @@ fn bulkhead(criterion: &mut Criterion) {
                 contend(threads, cycles, |_| match bulkhead.enter() {
                     Entry::Slot(slot) => drop(black_box(slot)),
                     Entry::Wait(_) | Entry::Full => {}
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+fn budget(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("budget");
+    let shell = || {
+        let settings = defaults().upstreams.remove(0).budget;
+        Arc::new(Budget::new(settings, time::now()))
+    };
+    for threads in THREADS {
+        let id = BenchmarkId::new("shell: deposit", threads);
+        group.bench_function(id, |bencher| {
+            let budget = shell();
+            bencher.iter_custom(|cycles| {
+                contend(threads, cycles, |ticks| budget.deposit(ticks.next()))
+            });
+        });
+    }
+    group.bench_function("shell: deposit, withdraw, spend", |bencher| {
+        let (budget, mut ticks) = (shell(), Ticks(time::now()));
+        bencher.iter(|| {
+            budget.deposit(ticks.next());
+            budget.withdraw(ticks.next()).map(Withdrawal::spend)
+        });
+    });
+    group.finish();
+}
+
+fn hedge(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hedge");
+    for threads in THREADS {
+        let id = BenchmarkId::new("shell: delay, observe", threads);
+        group.bench_function(id, |bencher| {
+            let hedge = HedgeDelay::new(Delay::Percentile(950));
+            bencher.iter_custom(|cycles| {
+                contend(threads, cycles, |ticks| {
+                    let now = ticks.next();
+                    black_box(hedge.delay(now));
+                    // Up to 131 ms, spread over many buckets.
+                    let took = Duration::from_nanos(rng::u64() >> 37);
+                    hedge.observe(took, now);
                 })
             });
         });

@@ -30,13 +30,13 @@ use crate::upstream::breaker::Permit;
 use crate::upstream::endpoint::InFlight;
 
 /// What the attempts of a request at one upstream have in common.
-pub(super) struct Call<'a> {
+pub(super) struct Call<'a, 'r> {
     pub(super) caller: &'a Caller,
     pub(super) route: &'a Arc<Route>,
     pub(super) survey: &'a Survey,
     pub(super) deadline: &'a Deadline,
     pub(super) exchange: &'a Exchange,
-    pub(super) outgoing: &'a RefCell<Outgoing<'a>>,
+    pub(super) outgoing: &'a RefCell<Outgoing<'r>>,
     /// What the choice of an endpoint goes by, if by the request.
     pub(super) hash: Option<u64>,
 }
@@ -56,7 +56,7 @@ impl From<ProxyError> for Failed {
 ///
 /// Dropping the future is an attempt cut short: the connection is closed, everything given back.
 pub(super) async fn attempt(
-    call: &Call<'_>,
+    call: &Call<'_, '_>,
     endpoint: InFlight,
     permit: Permit,
     now: Instant,
@@ -110,14 +110,14 @@ pub(super) async fn attempt(
 }
 
 /// One attempt on its way.
-struct Attempt<'a> {
-    call: &'a Call<'a>,
+struct Attempt<'a, 'r> {
+    call: &'a Call<'a, 'r>,
     trial: Trial,
     upload: Option<Arc<UploadState>>,
     mangle: Option<Box<Mangle>>,
 }
 
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
     async fn run(
         &mut self,
         endpoint: &InFlight,
@@ -228,7 +228,14 @@ impl Attempt<'_> {
         let mut outgoing = self.call.outgoing.borrow_mut();
         let target = (&***route, endpoint.endpoint());
         let before = exchange.attempts.get().saturating_sub(1);
-        request::address(outgoing.request_mut(), target, deadline, survey, before, now);
+        request::address(
+            outgoing.request_mut(),
+            target,
+            deadline,
+            survey,
+            before,
+            now,
+        );
         let mut request = outgoing.send(doubtful);
         if let Some(upload) = &self.upload {
             let observer: Arc<dyn UploadObserver> = Arc::clone(upload) as _;
@@ -298,6 +305,7 @@ impl Attempt<'_> {
     async fn dial(&self, dialing: Dialing) -> Result<Connection, Failed> {
         let now = time::now();
         let own = self
+            .call
             .route
             .timeouts
             .connect

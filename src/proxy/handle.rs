@@ -150,7 +150,8 @@ impl Caller {
         };
         let since = exchange.now;
         let acquired = limit.acquire(deadline.remaining(since), since);
-        let reservation = acquired.map_err(|retry_after| ProxyError::RateLimited { retry_after })?;
+        let reservation =
+            acquired.map_err(|retry_after| ProxyError::RateLimited { retry_after })?;
         let Some(reservation) = reservation else {
             return Ok(());
         };

@@ -39,7 +39,7 @@ struct Ended {
 /// # Cancel safety
 ///
 /// Dropping the future cuts all attempts short.
-pub(super) async fn hedged(call: &Call<'_>, hedge: &Hedge, first: Dispatch) -> Outcome {
+pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) -> Outcome {
     let metrics = &call.route.upstream.metrics;
     let mut started = first.2;
     let delay = hedge.delay.delay(started);
@@ -88,7 +88,7 @@ pub(super) async fn hedged(call: &Call<'_>, hedge: &Hedge, first: Dispatch) -> O
     }
 }
 
-fn start<'a>(call: &'a Call<'a>, first: Dispatch, slot: Option<Slot>) -> Running<'a> {
+fn start<'a>(call: &'a Call<'a, '_>, first: Dispatch, slot: Option<Slot>) -> Running<'a> {
     let (endpoint, permit, now) = first;
     Running {
         endpoint: endpoint.endpoint().address,
@@ -119,12 +119,12 @@ async fn any(running: &mut Vec<Running<'_>>) -> Ended {
 }
 
 /// Whether an outcome is what the caller gets, whatever the others bring.
-fn is_final(call: &Call<'_>, outcome: &Outcome) -> bool {
+fn is_final(call: &Call<'_, '_>, outcome: &Outcome) -> bool {
     let settings = &call.route.retry.settings;
     settings.why(ended(call, outcome)).is_none()
 }
 
-fn won(call: &Call<'_>, hedge: &Hedge, ended: Ended) -> Outcome {
+fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Ended) -> Outcome {
     call.exchange.answered(ended.endpoint);
     if let Ok(answer) = &ended.outcome {
         if ended.slot.is_some() {
@@ -143,7 +143,7 @@ fn won(call: &Call<'_>, hedge: &Hedge, ended: Ended) -> Outcome {
 /// What one more attempt needs, all of it without waiting, or why there is none; nothing where it
 /// is only observed.
 fn beside(
-    call: &Call<'_>,
+    call: &Call<'_, '_>,
     hedge: &Hedge,
     used: &[SocketAddr],
     now: Instant,

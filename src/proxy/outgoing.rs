@@ -89,7 +89,11 @@ impl<'r> Outgoing<'r> {
     /// good as once, if the connection is `doubtful`.
     pub(super) fn send(&mut self, doubtful: bool) -> Request<Upload> {
         let keeps = self.kept || (doubtful && self.idempotent);
-        let again = if keeps { self.request.body().again() } else { None };
+        let again = if keeps {
+            self.request.body().again()
+        } else {
+            None
+        };
         let Some(body) = again else {
             self.here = false;
             return std::mem::take(self.request);

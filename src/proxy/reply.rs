@@ -87,7 +87,10 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
 /// Says in `Proxy-Status` that it was a failover that answered; what is there already came from
 /// further away and stands first.
 pub(super) fn say_failover(headers: &mut HeaderMap, route: &Route) {
-    let text = format!("outrigger; next-hop=\"{}\"; details=\"failover\"", route.upstream.name);
+    let text = format!(
+        "outrigger; next-hop=\"{}\"; details=\"failover\"",
+        route.upstream.name
+    );
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.append(PROXY_STATUS, value);
     }

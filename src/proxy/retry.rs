@@ -1,7 +1,6 @@
 //! The attempts of a request at one upstream, one after the other.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::advice::advice;
@@ -26,7 +25,7 @@ struct Retries {
 
 /// Tries, and tries again where that is safe, promising and paid for. What the last attempt brought
 /// is the outcome.
-pub(super) async fn attempts(call: &Call<'_>, first: Dispatch) -> Result<Answer, ProxyError> {
+pub(super) async fn attempts(call: &Call<'_, '_>, first: Dispatch) -> Result<Answer, ProxyError> {
     let mut retries = None;
     let (mut endpoint, mut permit, mut now) = first;
     loop {
@@ -47,7 +46,7 @@ pub(super) async fn attempts(call: &Call<'_>, first: Dispatch) -> Result<Answer,
 }
 
 /// How an attempt ended, as far as another one is concerned.
-pub(super) fn ended(call: &Call<'_>, outcome: &Result<Answer, ProxyError>) -> Ended {
+pub(super) fn ended(call: &Call<'_, '_>, outcome: &Result<Answer, ProxyError>) -> Ended {
     match outcome {
         Ok(answer) => answer.ended(call.exchange.grpc),
         Err(error) => error.ended(),
@@ -57,7 +56,7 @@ pub(super) fn ended(call: &Call<'_>, outcome: &Result<Answer, ProxyError>) -> En
 /// Waits for the time of the next attempt, if there is to be one. All that could forbid it is asked
 /// before the wait; what can change meanwhile, again after it.
 async fn again(
-    call: &Call<'_>,
+    call: &Call<'_, '_>,
     outcome: &Result<Answer, ProxyError>,
     (ended, why): (Ended, Why),
     retries: &mut Option<Retries>,
@@ -110,7 +109,7 @@ async fn again(
 
 /// The wait is over: is the breaker still of the same mind?
 fn dispatch(
-    call: &Call<'_>,
+    call: &Call<'_, '_>,
     tried: &[SocketAddr],
     why: Why,
     withdrawal: Withdrawal,
@@ -126,7 +125,7 @@ fn dispatch(
     Some((endpoint, permit, now))
 }
 
-fn deny(call: &Call<'_>, denied: Denied) -> Option<Dispatch> {
+fn deny(call: &Call<'_, '_>, denied: Denied) -> Option<Dispatch> {
     call.route.upstream.metrics.retry_denied(denied);
     None
 }

@@ -20,8 +20,8 @@ pub use self::permit::{Permit, UploadClock};
 use crate::config::model::Mode;
 use crate::resilience::Verdict;
 use crate::resilience::breaker::{
-    Cause, Counted, Counts, Event, Machine, Operation, Refused, Rejected, Settings, Ticket,
-    State, Transition, View,
+    Cause, Counted, Counts, Event, Machine, Operation, Refused, Rejected, Settings, State, Ticket,
+    Transition, View,
 };
 use crate::sync::{Mutex, MutexGuard, lock};
 

@@ -17,7 +17,10 @@ impl Classes {
     pub fn new(priority: &model::Priority) -> Self {
         let name = |class: &model::Class| class.name.as_bytes().into();
         Self {
-            header: priority.header.as_deref().and_then(|name| name.parse().ok()),
+            header: priority
+                .header
+                .as_deref()
+                .and_then(|name| name.parse().ok()),
             names: priority.classes.iter().map(name).collect(),
             default: priority.default,
         }

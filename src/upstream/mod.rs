@@ -7,7 +7,9 @@ pub mod adaptive;
 pub mod breaker;
 pub mod budget;
 pub mod bulkhead;
+pub mod classes;
 pub mod endpoint;
+pub mod hedge;
 pub mod rate_limit;
 pub mod resolve;
 pub mod view;
@@ -18,15 +20,21 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
+use self::adaptive::Adaptive;
 use self::breaker::Breaker;
+use self::budget::Budget;
 use self::bulkhead::Bulkhead;
+use self::classes::Classes;
 use self::endpoint::{Endpoint, InFlight};
+use self::rate_limit::RateLimit;
 use self::view::{BreakerView, EndpointView, UpstreamView};
 use crate::balance;
 use crate::config::model;
 use crate::pool::Pool;
+use crate::resilience::adaptive::Sample;
 use crate::rng;
 use crate::telemetry::metrics::UpstreamMetrics;
+use crate::time;
 
 /// What the upstream sees in `Host`.
 #[derive(Clone, Debug)]
@@ -49,6 +57,14 @@ pub struct Upstream {
     pub bulkhead: Arc<Bulkhead>,
     /// Longest wait for a slot, and then for a connection.
     pub queue_timeout: Duration,
+    /// Bounds their rate.
+    pub rate_limit: Option<Arc<RateLimit>>,
+    /// Moves the bulkhead's limit.
+    pub adaptive: Option<Adaptive>,
+    /// Tells the classes of its requests.
+    pub classes: Option<Classes>,
+    /// Bounds retries and hedges.
+    pub budget: Arc<Budget>,
     /// Its connections.
     pub pool: Arc<Pool>,
     /// Its breaker.
@@ -83,13 +99,27 @@ impl Upstream {
             own_breakers,
             metrics,
         } = parts;
+        let now = time::now();
         let settings = &config.bulkhead;
-        let bulkhead = Bulkhead::new(settings.mode, settings.max_requests, settings.max_queued);
+        let bulkhead = Bulkhead::new(
+            settings.mode,
+            settings.max_requests,
+            settings.max_queued,
+            config.priority.as_ref(),
+        );
+        let adaptive = config.adaptive.as_ref();
+        let adaptive = adaptive.map(|settings| Adaptive::new(settings, now));
+        bulkhead.adapt(adaptive.as_ref().and_then(Adaptive::limit));
+        let rate_limit = config.rate_limit.as_ref();
         Arc::new(Self {
             name: Arc::clone(&config.name),
             host,
             bulkhead: Arc::new(bulkhead),
             queue_timeout: settings.queue_timeout,
+            rate_limit: rate_limit.map(|settings| RateLimit::new(settings, now)),
+            adaptive,
+            classes: config.priority.as_ref().map(Classes::new),
+            budget: Arc::new(Budget::new(config.budget.clone(), now)),
             pool,
             breaker,
             own_breakers,
@@ -130,6 +160,22 @@ impl Upstream {
             .retain(|address| present.iter().any(|e| e.address == address));
     }
 
+    /// Hands the adaptive limit a sample: of an answer that took `rtt`, or of one that an overloaded
+    /// upstream did not give; `in_flight` slots were in use when the attempt went out.
+    pub fn sample(&self, rtt: Option<Duration>, in_flight: usize, now: Instant) {
+        let Some(adaptive) = &self.adaptive else {
+            return;
+        };
+        let sample = Sample {
+            rtt,
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            drop: rtt.is_none(),
+        };
+        if let Some(limit) = adaptive.sample(sample, now) {
+            self.bulkhead.adapt(Some(limit));
+        }
+    }
+
     /// All its breakers: the shared one, then those of routes.
     pub fn breakers(&self) -> impl Iterator<Item = (Option<Arc<str>>, &Arc<Breaker>)> {
         let own = self
@@ -159,15 +205,15 @@ impl Upstream {
             name: Arc::clone(&self.name),
             in_flight,
             max_requests: self.limits.0,
-            effective_max_requests: self.limits.0,
+            effective_max_requests: self.bulkhead.effective_limit(),
             queued,
             max_queued: self.limits.1,
             would_have: self.bulkhead.would_have(),
-            would_reorder: 0,
-            classes: Vec::new(),
-            adaptive: None,
-            rate_limit: None,
-            budget: None,
+            would_reorder: self.bulkhead.would_reorder(),
+            classes: self.bulkhead.classes(),
+            adaptive: self.adaptive.as_ref().map(Adaptive::view),
+            rate_limit: self.rate_limit.as_ref().map(|limit| limit.view(now)),
+            budget: Some(self.budget.view(now)),
             connections_active,
             connections_idle,
             max_connections: self.pool.limits().max_connections,

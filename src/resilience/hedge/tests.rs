@@ -27,7 +27,7 @@ fn bounds() -> Vec<Duration> {
 fn rounded(took: Duration) -> Duration {
     let bounds = bounds();
     let fits = bounds.iter().find(|&&bound| took <= bound);
-    *fits.unwrap_or(bounds.last().unwrap())
+    *fits.or_else(|| bounds.last()).unwrap()
 }
 
 fn recorded(took: impl IntoIterator<Item = Duration>, now: Instant) -> Latencies {

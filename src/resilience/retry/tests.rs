@@ -162,13 +162,12 @@ fn the_first_check_that_fails_names_the_denial() {
             (forbidden, Denied::Forbidden),
             (late, Denied::Deadline),
         ];
-        let expected = refused.iter().find(|(fails, _)| *fails).map_or(
-            Next::After {
-                delay: ms(25),
-                why: settings.why(ended).unwrap(),
-            },
-            |&(_, denied)| Next::Denied(denied),
-        );
+        let why = settings.why(ended).unwrap();
+        let granted = Next::After { delay: ms(25), why };
+        let expected = refused
+            .iter()
+            .find(|(fails, _)| *fails)
+            .map_or(granted, |&(_, denied)| Next::Denied(denied));
         let next = Plan::new(1).next(&settings, ended, resend, advice, remaining);
         assert_eq!(next, expected, "{refused:?}");
     }
