@@ -69,6 +69,7 @@ ids! {
     BadMethod, Error, "bad-method": "A method that is no upper-case token.";
     BadHeader, Error, "bad-header": "A header field name that cannot be used.";
     BadStatus, Error, "bad-status": "A status, or range of statuses, that HTTP does not have.";
+    BadTime, Error, "bad-time": "A string that is no point in time.";
     BadLogLevel, Error, "bad-log-level": "A log filter that cannot be read.";
     BadSubstitution, Error, "bad-substitution": "A `${…}` that cannot be read.";
     UndefinedVariable, Error, "undefined-variable": "An environment variable that is not defined.";
@@ -76,13 +77,17 @@ ids! {
     AdminNotLoopback, Error, "admin-not-loopback": "The admin listener would be reachable from outside.";
     DuplicateAddress, Error, "duplicate-address": "Two sockets on one address.";
     DuplicateName, Error, "duplicate-name": "Two listeners, or two routes of a listener, with one name.";
-    UnknownUpstream, Error, "unknown-upstream": "A route to an upstream that is not defined.";
+    UnknownUpstream, Error, "unknown-upstream": "A route or `failover` to an upstream that is not defined.";
+    UnknownClass, Error, "unknown-class": "A class of requests that is not defined.";
+    FailoverLoop, Error, "failover-loop": "Upstreams that stand in for each other.";
     UnreachableRoute, Error, "unreachable-route": "A route that an earlier one hides.";
     ListenerWithoutRoutes, Error, "listener-without-routes": "A listener that cannot answer anything.";
     NoListener, Error, "no-listener": "A file that listens nowhere.";
     ConflictingValues, Error, "conflicting-values": "Values that contradict each other.";
     SlowCallTooLong, Warning, "slow-call-too-long": "The slow threshold can never be reached.";
     UnusedUpstream, Warning, "unused-upstream": "An upstream that nothing leads to.";
+    UnusedKey, Warning, "unused-key": "A key that does nothing beside the others.";
+    FaultOver, Warning, "fault-over": "A fault whose time is past.";
     SuspiciousHost, Warning, "suspicious-host": "A literal host that looks like a misspelt word.";
 }
 

@@ -150,7 +150,7 @@ pub struct Route {
     pub breaker: Option<Breaker>,
     /// Retries that apply here.
     pub retry: Retry,
-    /// Hedges that apply here, if any; then there are no retries.
+    /// Hedges that apply here, if any; those that are enforced take the place of retries.
     pub hedge: Option<Hedge>,
     /// Class of its requests, whatever their field says: index into the classes of the upstream's
     /// [`Priority`].
@@ -297,7 +297,8 @@ pub struct Fallback {
 /// `retry` table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {
-    /// Whether it acts. With `Off` the settings still say what a hedge may follow up.
+    /// Whether it acts: never beside a hedge that is enforced. With `Off` the settings still say
+    /// what a hedge may follow up, and what is kept for it.
     pub mode: Mode,
     /// Which outcomes, how often, after how long.
     pub settings: retry::Settings,

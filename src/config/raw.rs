@@ -10,11 +10,16 @@ pub use keys::{
     ACCESS_LOG, ADMIN, DEFAULTS, DISCOVERY, DNS, LISTENER, LOG, METRICS, ROOT, ROUTE, RUNTIME,
     UPSTREAM,
 };
-pub use policies::{BREAKER, BULKHEAD, DOWNSTREAM, FALLBACK, TIMEOUTS};
+pub use policies::{
+    ADAPTIVE, BACKOFF, BALANCE, BREAKER, BUDGET, BULKHEAD, CLASS, DOWNSTREAM, EJECTION, FALLBACK,
+    FAULT, HEDGE, PRIORITY, RATE_LIMIT, RETRY, TIMEOUTS,
+};
+
+use std::time::Duration;
 
 use super::section::Setting;
 use super::tree::Node;
-use super::value::Invalid;
+use super::value::{Invalid, show_duration};
 
 /// A table of the file.
 #[derive(Debug)]
@@ -74,12 +79,14 @@ pub enum Kind {
         /// `"off"` or `"auto"`, where the key takes it.
         word: Option<&'static str>,
     },
-    /// A number in a range.
+    /// A number in a range, or a word.
     Number {
         /// The least.
         min: f64,
         /// The greatest.
         max: f64,
+        /// `"off"`, where the key takes it.
+        word: Option<&'static str>,
     },
     /// A duration with its unit.
     Duration {
@@ -88,6 +95,8 @@ pub enum Kind {
         /// Whether `"off"` does.
         off: bool,
     },
+    /// A duration with its unit, in a range.
+    Between(Duration, Duration),
     /// A size with its unit, in a range of bytes.
     Size {
         /// The least.
@@ -97,8 +106,8 @@ pub enum Kind {
     },
     /// A number of calls, or a duration.
     Window,
-    /// A status, or a range of statuses.
-    Status,
+    /// A status, or a range of statuses, or one of these words.
+    Status(&'static [&'static str]),
     /// One of these words.
     Word(&'static [&'static str]),
     /// A string of some form.
@@ -107,8 +116,10 @@ pub enum Kind {
     List(&'static Self),
     /// A table.
     Table(&'static Table),
-    /// A table, or `false`.
+    /// A table that acts with its defaults where it is not written, or `false`.
     Switch(&'static Table),
+    /// A table that acts only where it is written, or `false`.
+    Optional(&'static Table),
     /// Tables by name.
     Named(&'static Table),
     /// An array of tables.
@@ -133,10 +144,15 @@ impl Kind {
         match self {
             Self::Bool => "`true` or `false`".to_owned(),
             Self::Integer { min, max, word } => or(format!("an integer from {min} to {max}"), word),
-            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Number { min, max, word } => or(format!("a number from {min} to {max}"), word),
             Self::Duration { zero, off } => or(
                 "a duration".to_owned(),
                 &off.then_some("off").or_else(|| zero.then_some("0s")),
+            ),
+            Self::Between(min, max) => format!(
+                "a duration from `\"{}\"` to `\"{}\"`",
+                show_duration(*min),
+                show_duration(*max)
             ),
             Self::Size { min, max } => {
                 format!("a size from {} to {}", show_size(*min), show_size(*max))
@@ -145,19 +161,18 @@ impl Kind {
                 "whole seconds from `\"1s\"` to `\"1h\"`, or a number of calls from 1 to 100000"
                     .to_owned()
             }
-            Self::Status => "a status or a range of statuses such as `\"500-599\"`".to_owned(),
-            Self::Word(words) => {
-                let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
-                match words.split_last() {
-                    Some((last, [])) => last.clone(),
-                    Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
-                    None => String::new(),
+            Self::Status(words) => {
+                let status = "a status or a range of statuses such as `\"500-599\"`";
+                match words {
+                    [] => status.to_owned(),
+                    words => format!("{status}, or {}", any_of(words)),
                 }
             }
+            Self::Word(words) => any_of(words),
             Self::Text(form) => form.name.to_owned(),
             Self::List(item) => format!("an array, each item {}", item.form()),
             Self::Table(_) | Self::Named(_) => "a table".to_owned(),
-            Self::Switch(_) => "a table or `false`".to_owned(),
+            Self::Switch(_) | Self::Optional(_) => "a table or `false`".to_owned(),
             Self::Tables(_) => "an array of tables".to_owned(),
         }
     }
@@ -165,9 +180,11 @@ impl Kind {
     /// The table that begins at this key.
     pub const fn below(&self) -> Option<&'static Table> {
         match self {
-            Self::Table(table) | Self::Switch(table) | Self::Named(table) | Self::Tables(table) => {
-                Some(table)
-            }
+            Self::Table(table)
+            | Self::Switch(table)
+            | Self::Optional(table)
+            | Self::Named(table)
+            | Self::Tables(table) => Some(table),
             _ => None,
         }
     }
@@ -175,7 +192,7 @@ impl Kind {
     /// The single table that a key written one level too high may belong to.
     pub(super) const fn policy(&self) -> Option<&'static Table> {
         match self {
-            Self::Table(table) | Self::Switch(table) => Some(table),
+            Self::Table(table) | Self::Switch(table) | Self::Optional(table) => Some(table),
             _ => None,
         }
     }
@@ -188,11 +205,15 @@ impl Kind {
             (Self::Switch(_), Node::Bool(true)) => {
                 Some("leave the key away: it is on unless switched off".to_owned())
             }
+            (Self::Optional(_), Node::Bool(true)) => Some(format!(
+                "write what it is to do in a table `{key} = {{ .. }}`"
+            )),
             (Self::List(_), Node::Text(text)) => Some(format!("write `[\"{}\"]`", text.shown())),
             (Self::List(_), Node::Integer(Some(number))) => Some(format!("write `[{number}]`")),
             (Self::Integer { .. } | Self::Number { .. } | Self::Bool, Node::Text(text)) => self
                 .retyped(text.shown())
                 .map(|_| format!("write it without quotes: `{}`", text.shown())),
+            (Self::Text(_), Node::Datetime) => Some("write it in quotes".to_owned()),
             (Self::Text(form), Node::Integer(Some(number))) => {
                 match (form.parse)(&number.to_string()) {
                     Ok(_) => Some(format!("write `\"{number}\"`")),
@@ -207,7 +228,7 @@ impl Kind {
     pub(super) fn retyped(&self, text: &str) -> Option<Node> {
         let integer = || text.parse().ok().map(|number| Node::Integer(Some(number)));
         match self {
-            Self::Integer { .. } | Self::Window | Self::Status => integer(),
+            Self::Integer { .. } | Self::Window | Self::Status(_) => integer(),
             Self::Number { .. } => integer().or_else(|| text.parse().ok().map(Node::Float)),
             Self::Bool => text.parse().ok().map(Node::Bool),
             _ => None,
@@ -217,8 +238,19 @@ impl Kind {
 
 fn show_size(bytes: u64) -> String {
     match bytes {
+        bytes if bytes >= 1 << 30 => format!("{} GiB", bytes >> 30),
         bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
-        bytes => format!("{} KiB", bytes >> 10),
+        bytes if bytes >= 1 << 10 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{bytes} B"),
+    }
+}
+
+fn any_of(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
     }
 }
 
@@ -256,7 +288,15 @@ const fn integer_or(word: &'static str, min: u64, max: u64) -> Kind {
     }
 }
 
-const RATIO: Kind = Kind::Number { min: 0.0, max: 1.0 };
+const fn number(min: f64, max: f64) -> Kind {
+    Kind::Number {
+        min,
+        max,
+        word: None,
+    }
+}
+
+const RATIO: Kind = number(0.0, 1.0);
 
 const DURATION: Kind = Kind::Duration {
     zero: false,

@@ -20,9 +20,9 @@ pub(super) enum Setting {
     Bool(bool),
     /// An integer; `None` is the word that the key also takes.
     Integer(Option<u64>),
-    /// A number.
-    Number(f64),
-    /// A duration; `None` is `"off"`.
+    /// A number; `None` is the word that the key also takes.
+    Number(Option<f64>),
+    /// A duration, or a time since the Unix epoch; `None` is `"off"`.
     Duration(Option<Duration>),
     /// A breaker's window.
     Window(Window),
@@ -36,6 +36,8 @@ pub(super) enum Setting {
     Endpoint(Endpoint),
     /// An inclusive range of statuses.
     Statuses(u16, u16),
+    /// Name and value of a header field.
+    Field(String, String),
     /// An array of any of these.
     List(Vec<Self>),
     /// A table; `None` is `false` in place of one that has no `mode`.
@@ -137,7 +139,7 @@ fn check_present(
         if let Some(setting) = check_value(written, value, &key.kind, problems) {
             let span = match &setting {
                 // The span of a table written in several parts covers only one of them.
-                Setting::Section(_) => written.span.clone(),
+                Setting::Section(_) | Setting::Sections(_) => written.span.clone(),
                 _ => value.span.clone(),
             };
             settings.insert(key.name, Located { setting, span });
@@ -201,10 +203,16 @@ fn check_value(
     problems: &mut Vec<Diagnostic>,
 ) -> Option<Setting> {
     match (kind, &value.node) {
-        (Kind::Table(table) | Kind::Switch(table), Node::Table(entries)) => Some(Setting::Section(
-            Some(check(entries, table, key.span.clone(), problems)),
-        )),
-        (Kind::Switch(table), Node::Bool(false)) => {
+        (
+            Kind::Table(table) | Kind::Switch(table) | Kind::Optional(table),
+            Node::Table(entries),
+        ) => Some(Setting::Section(Some(check(
+            entries,
+            table,
+            key.span.clone(),
+            problems,
+        )))),
+        (Kind::Switch(table) | Kind::Optional(table), Node::Bool(false)) => {
             Some(Setting::Section(Section::switched_off(table, &value.span)))
         }
         (Kind::Named(table), Node::Table(entries)) => Some(Setting::Sections(
@@ -337,6 +345,12 @@ fn scalar(kind: &'static Kind, node: &Node) -> Option<Result<Setting, Invalid>> 
             number_in_range(kind, number.map_or(f64::NAN, f64::from))
         }
         (Kind::Number { .. }, Node::Float(number)) => number_in_range(kind, *number),
+        (
+            Kind::Number {
+                word: Some(word), ..
+            },
+            Node::Text(text),
+        ) if text.value == *word => Ok(Setting::Number(None)),
         (Kind::Duration { off: true, .. }, Node::Text(text)) if text.value == "off" => {
             Ok(Setting::Duration(None))
         }
@@ -345,7 +359,14 @@ fn scalar(kind: &'static Kind, node: &Node) -> Option<Result<Setting, Invalid>> 
             Ok(duration) => Ok(Setting::Duration(Some(duration))),
             Err(invalid) => Err(invalid),
         },
-        (Kind::Duration { .. }, Node::Integer(number)) => {
+        (Kind::Between(min, max), Node::Text(text)) => match value::duration(&text.value) {
+            Ok(duration) if (*min..=*max).contains(&duration) => {
+                Ok(Setting::Duration(Some(duration)))
+            }
+            Ok(_) => Err(out_of_range(kind)),
+            Err(invalid) => Err(invalid),
+        },
+        (Kind::Duration { .. } | Kind::Between(..), Node::Integer(number)) => {
             let number = number.unwrap_or_default();
             Err(Invalid::new(
                 Id::BadDuration,
@@ -375,29 +396,42 @@ fn scalar(kind: &'static Kind, node: &Node) -> Option<Result<Setting, Invalid>> 
                 .map(|seconds| Setting::Window(Window::Seconds(seconds)))
                 .ok_or_else(|| out_of_range(kind))
         }),
-        (Kind::Status, Node::Integer(number)) => {
+        (Kind::Status(_), Node::Integer(number)) => {
             value::statuses(&number.unwrap_or_default().to_string())
         }
-        (Kind::Status, Node::Text(text)) => value::statuses(&text.value),
-        (Kind::Word(words), Node::Text(text)) => words
-            .iter()
-            .find(|word| **word == text.value)
-            .map(|word| Setting::Word(word))
-            .ok_or_else(|| {
-                Invalid::new(
-                    Id::UnknownWord,
-                    "unknown word",
-                    suggest(text.shown(), words.iter().copied()),
-                )
-            }),
+        (Kind::Status(words), Node::Text(text)) => match word(words, &text.value) {
+            Some(word) => Ok(word),
+            None if words.is_empty() || text.value.starts_with(|c: char| c.is_ascii_digit()) => {
+                value::statuses(&text.value)
+            }
+            None => Err(unknown_word(words, text)),
+        },
+        (Kind::Word(words), Node::Text(text)) => {
+            word(words, &text.value).ok_or_else(|| unknown_word(words, text))
+        }
         (Kind::Text(form), Node::Text(text)) => (form.parse)(&text.value),
         _ => return None,
     })
 }
 
+fn word(words: &[&'static str], text: &str) -> Option<Setting> {
+    let word = words.iter().find(|word| **word == text)?;
+    Some(Setting::Word(word))
+}
+
+fn unknown_word(words: &[&'static str], text: &tree::Text) -> Invalid {
+    Invalid::new(
+        Id::UnknownWord,
+        "unknown word",
+        suggest(text.shown(), words.iter().copied()),
+    )
+}
+
 fn number_in_range(kind: &Kind, number: f64) -> Result<Setting, Invalid> {
     match kind {
-        Kind::Number { min, max } if (*min..=*max).contains(&number) => Ok(Setting::Number(number)),
+        Kind::Number { min, max, .. } if (*min..=*max).contains(&number) => {
+            Ok(Setting::Number(Some(number)))
+        }
         Kind::Number { max: 1.0, .. } if (1.0..=100.0).contains(&number) => Err(Invalid::new(
             Id::OutOfRange,
             "out of range",

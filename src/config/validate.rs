@@ -3,6 +3,9 @@
 //! Goes on after a problem with what would have been inherited, so that one problem is reported
 //! once and hides no other; [`super::inspect_text`] throws the result away then.
 
+mod endpoints;
+mod failover;
+mod faults;
 mod layers;
 mod policies;
 mod routes;
@@ -12,10 +15,9 @@ use std::sync::Arc;
 
 use layers::Layers;
 
-use super::diagnostic::{Diagnostic, Id, Span, did_you_mean};
+use super::diagnostic::{Diagnostic, Id, Span};
 use super::model::{
-    AccessLog, AccessLogMode, Config, Dns, Endpoint, HostHeader, Listener, Log, LogFormat, Runtime,
-    Upstream,
+    AccessLog, AccessLogMode, Config, Dns, Listener, Log, LogFormat, Mode, Runtime, Upstream,
 };
 use super::raw::{self, Table};
 use super::section::{self, Section, Setting};
@@ -76,7 +78,9 @@ struct Builder<'b> {
 impl<'b> Builder<'b> {
     fn config(&mut self) -> Config {
         self.defaults();
-        let upstreams = self.upstreams();
+        let mut upstreams = self.upstreams();
+        self.failover(&mut upstreams);
+        self.check_default_hash(&upstreams);
         let listeners = self.listeners(&upstreams);
         Config {
             runtime: self.runtime(),
@@ -128,6 +132,9 @@ impl<'b> Builder<'b> {
         let bulkhead = self.bulkhead(&[]);
         let timeouts = self.timeouts(&[]);
         self.breaker(&[], &timeouts, &bulkhead);
+        self.attempts(&[]);
+        self.adaptive(&[]);
+        self.ejection(&[]);
     }
 
     fn runtime(&self) -> Runtime {
@@ -167,11 +174,7 @@ impl<'b> Builder<'b> {
 
     fn dns(&mut self) -> Dns {
         let discovery = self.single("discovery", &raw::DISCOVERY);
-        let layers = Layers::new(
-            &discovery.sections(),
-            "dns",
-            self.builtin.section(&raw::DNS),
-        );
+        let layers = discovery.below("dns", self.builtin.section(&raw::DNS));
         let dns = Dns {
             servers: layers
                 .list("servers")
@@ -207,94 +210,27 @@ impl<'b> Builder<'b> {
         let layers = Layers::of(section, self.builtin.section(&raw::UPSTREAM));
         let bulkhead = self.bulkhead(&[section]);
         let timeouts = self.timeouts(&[section]);
-        let (retry, budget, balance, ejection) = policies::unwritten();
+        let (retry, hedge) = self.attempts(&[section]);
         Upstream {
             name: Arc::from(section.name.as_str()),
             endpoints: self.endpoints(section),
             host: self.host(&layers),
             breaker: self.breaker(&[section], &timeouts, &bulkhead),
             retry,
-            budget,
-            hedge: None,
-            rate_limit: None,
-            priority: None,
-            adaptive: None,
-            balance,
-            ejection,
+            budget: self.budget(&[section]),
+            hedge,
+            rate_limit: self.rate_limit(&[section]),
+            priority: self
+                .priority(&[section])
+                .filter(|priority| priority.mode != Mode::Off),
+            adaptive: self.adaptive(&[section]),
+            balance: self.balance(&[section]),
+            ejection: self.ejection(&[section]),
             failover: None,
-            faults: Vec::new(),
+            faults: self.faults(section),
             fallback: self.fallback(&[section]),
             bulkhead,
             timeouts,
-        }
-    }
-
-    fn endpoints(&mut self, section: &Section) -> Vec<Endpoint> {
-        let given = (section.get("endpoints"), section.get("dns"));
-        match (section.has("endpoints"), section.has("dns")) {
-            (false, false) => self.report(
-                Id::MissingKey,
-                Some(section.span.clone()),
-                format!("the upstream `{}` has no endpoints", section.name),
-                "add `endpoints = [\"http://host:port\"]` or `dns = \"host:port\"`",
-            ),
-            (true, true) => self.report(
-                Id::ConflictingKeys,
-                given.1.or(given.0).map(|located| located.span.clone()),
-                format!(
-                    "the upstream `{}` has both `endpoints` and `dns`",
-                    section.name
-                ),
-                "keep one of them",
-            ),
-            _ => {}
-        }
-        let mut endpoints: Vec<Endpoint> = Vec::new();
-        for setting in given
-            .0
-            .iter()
-            .flat_map(|located| layers::items(&located.setting))
-        {
-            match setting {
-                Setting::Endpoint(endpoint) if !endpoints.contains(endpoint) => {
-                    endpoints.push(endpoint.clone());
-                }
-                _ => {}
-            }
-        }
-        match given {
-            (Some(located), _) if endpoints.is_empty() => self.report(
-                Id::BadEndpoint,
-                Some(located.span.clone()),
-                "an upstream needs at least one endpoint",
-                "write `[\"http://host:port\"]`",
-            ),
-            (None, Some(located)) => {
-                if let Setting::Endpoint(endpoint) = &located.setting {
-                    endpoints.push(endpoint.clone());
-                }
-            }
-            _ => {}
-        }
-        endpoints
-    }
-
-    fn host(&mut self, layers: &Layers<'_>) -> HostHeader {
-        const WORDS: [&str; 2] = ["endpoint", "preserve"];
-        match layers.text("host").as_deref() {
-            None | Some("endpoint") => HostHeader::Endpoint,
-            Some("preserve") => HostHeader::Preserve,
-            Some(host) => {
-                if let Some(word) = did_you_mean(host, WORDS) {
-                    self.report(
-                        Id::SuspiciousHost,
-                        layers.span("host"),
-                        "this value is sent as it is in `Host`",
-                        format!("did you mean `{word}`?"),
-                    );
-                }
-                HostHeader::Literal(host.to_owned())
-            }
         }
     }
 
@@ -320,6 +256,14 @@ impl<'b> Builder<'b> {
                 listeners.push((located.span.clone(), listener));
             }
         }
+        for index in upstreams
+            .iter()
+            .filter_map(|(_, upstream)| upstream.failover)
+        {
+            if let Some(used) = used.get_mut(index) {
+                *used = true;
+            }
+        }
         for section in written {
             let listener = self.listener(section, upstreams, &mut used);
             let span = section
@@ -337,7 +281,7 @@ impl<'b> Builder<'b> {
             .collect()
     }
 
-    /// Warns of upstreams that nothing leads to, unless a route fails to say where it leads.
+    /// Warns of upstreams that nothing leads to, unless something fails to say where it leads.
     fn report_unused(
         &mut self,
         listeners: &[Section],
@@ -350,7 +294,11 @@ impl<'b> Builder<'b> {
                 .iter()
                 .any(|(section, _)| target.as_ref() == Some(&section.name))
         };
+        let is_broken = |(section, upstream): &(&Section, Upstream)| {
+            section.has("failover") && upstream.failover.is_none()
+        };
         let doubtful = self.file.is_broken("listeners")
+            || upstreams.iter().any(is_broken)
             || listeners.iter().any(|listener| {
                 listener.is_broken("routes") || sections(listener, "routes").iter().any(is_astray)
             });

@@ -1,7 +1,9 @@
-//! Values of the configuration: how durations, sizes, addresses, names and patterns are written.
+//! Values of the configuration: how durations, sizes, times, addresses, names and patterns are written.
 //!
 //! Each function reads one string and says what is wrong with it and what to write instead.
 
+mod field;
+mod moment;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use super::diagnostic::{Id, suggest};
 use super::section::Setting;
 
+pub(super) use field::{cookie_name_or_none, field, field_name, field_name_or_none, field_value};
+pub(super) use moment::moment;
 pub(super) use place::{
     address, address_or_off, dns_name, dns_server, endpoint, host_header, host_pattern,
 };
@@ -198,36 +202,6 @@ fn method_fix(text: &str) -> String {
     }
 }
 
-/// Reads a header field name, or nothing; lower case from here on.
-pub(super) fn field_name(text: &str) -> Result<Setting, Invalid> {
-    const FRAMING: [&str; 8] = [
-        "connection",
-        "content-length",
-        "grpc-timeout",
-        "host",
-        "keep-alive",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    let lower = text.to_ascii_lowercase();
-    if !lower.bytes().all(is_token) {
-        return Err(Invalid::new(
-            Id::BadHeader,
-            "not a header field name",
-            "write a name such as `\"x-deadline-ms\"`, or `\"\"` for none",
-        ));
-    }
-    if FRAMING.contains(&lower.as_str()) {
-        return Err(Invalid::new(
-            Id::BadHeader,
-            "this field has another meaning in HTTP",
-            "use a field of your own such as `\"x-deadline-ms\"`",
-        ));
-    }
-    Ok(Setting::Text(lower))
-}
-
 /// Whether a byte may stand in a method or field name (RFC 9110, section 5.6.2).
 const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -270,21 +244,6 @@ pub(super) fn name(text: &str) -> Result<Setting, Invalid> {
 )]
 pub(super) fn text(text: &str) -> Result<Setting, Invalid> {
     Ok(Setting::Text(text.to_owned()))
-}
-
-/// Reads a value of a header field.
-pub(super) fn field_value(text: &str) -> Result<Setting, Invalid> {
-    if !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
-        && text.trim() == text
-    {
-        return Ok(Setting::Text(text.to_owned()));
-    }
-    Err(Invalid::new(
-        Id::BadHeader,
-        "not a header field value",
-        "write visible ASCII characters such as `\"application/json\"`",
-    ))
 }
 
 /// Reads a log filter: a level, or `target=level`, or several with commas between.

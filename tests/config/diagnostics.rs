@@ -142,7 +142,7 @@ fn check_sums_up() {
     );
     assert_eq!(
         last("bad/warnings.toml"),
-        ("good: 1 listener, 2 upstreams, 3 warnings".to_owned(), true)
+        ("good: 1 listener, 2 upstreams, 6 warnings".to_owned(), true)
     );
     assert_eq!(
         last("bad/nothing.toml"),

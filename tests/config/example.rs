@@ -21,7 +21,7 @@ fn write() -> String {
         match key.kind {
             Kind::Named(_) => example.upstreams(),
             Kind::Tables(_) => example.listeners(),
-            _ => example.table(key.name, key.kind.below().unwrap()),
+            _ => example.table(key.name, &key.kind, false),
         }
     }
     example.0
@@ -48,19 +48,22 @@ impl Example {
         self.line(header);
     }
 
-    /// A table with all below it.
-    fn table(&mut self, path: &str, table: &'static Table) {
-        // A fallback acts wherever its table stands, so it cannot stand here with its defaults.
-        let off = std::ptr::eq(table, &raw::FALLBACK);
+    /// A table with all below it; `off` makes comments of them.
+    fn table(&mut self, path: &str, kind: &'static Kind, off: bool) {
+        let Some(table) = kind.below() else { return };
+        // What acts wherever its table stands cannot stand here with its defaults.
+        let off = off || matches!(kind, Kind::Optional(_));
+        let path = match kind {
+            Kind::Named(_) => &format!("{path}.live"),
+            _ => path,
+        };
         if table.keys.iter().any(|key| key.kind.below().is_none()) {
             let header = format!("[{path}]");
             self.header(&if off { format!("# {header}") } else { header }, table.doc);
         }
         self.keys(table, &[], off);
         for key in table.keys {
-            if let Some(below) = key.kind.below() {
-                self.table(&format!("{path}.{}", key.name), below);
-            }
+            self.table(&format!("{path}.{}", key.name), &key.kind, off);
         }
     }
 
@@ -114,6 +117,8 @@ impl Example {
         let given = [("listen", r#""127.0.0.1:9001""#), ("endpoints", endpoints)];
         self.keys(&raw::UPSTREAM, &given, false);
         self.overrides(&raw::UPSTREAM);
+        self.header("# [[upstreams.payments.faults]]", raw::FAULT.doc);
+        self.keys(&raw::FAULT, &[], true);
         self.header("[upstreams.search]", "Another one, found by its name.");
         self.line(r#"dns = "search.internal:8080""#);
     }
@@ -169,19 +174,43 @@ fn the_example_is_nothing_but_defaults() {
 
 #[test]
 fn what_the_example_only_shows_is_valid_too() {
-    let comment = |line: &str| {
-        let line = line.strip_prefix("# ")?;
-        let (key, _) = line.split_once(" = ")?;
+    // Keys that exclude others of their table.
+    let either = [
+        ("[upstreams.payments]", "dns"),
+        ("[defaults.hedge]", "delay"),
+        ("[[upstreams.payments.faults]]", "status"),
+        ("[[upstreams.payments.faults]]", "after"),
+        ("[[upstreams.payments.faults]]", "rate"),
+    ];
+    let mut header = String::new();
+    let mut text = String::new();
+    for line in write().lines() {
+        let bare = line.strip_prefix("# ").unwrap_or(line);
         let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
-        // `dns` and `endpoints` exclude each other.
-        (key.chars().all(plain) && key != "dns").then(|| line.to_owned())
-    };
-    let text: String = write()
-        .lines()
-        .map(|line| comment(line).unwrap_or_else(|| line.to_owned()) + "\n")
-        .map(|line| line.replace("# [defaults.fallback]", "[defaults.fallback]"))
-        .collect();
-    assert!(text.contains("\nslow_call = ") && text.contains("\n[defaults.fallback]\n"));
+        let key = bare.split_once(" = ").map_or("", |(key, _)| key);
+        let is_key = !key.is_empty() && key.chars().all(plain);
+        let is_header = bare.starts_with('[') && bare.ends_with(']');
+        if is_header {
+            bare.clone_into(&mut header);
+        }
+        let excluded = either.contains(&(header.as_str(), key));
+        text.push_str(if (is_key && !excluded) || is_header {
+            bare
+        } else {
+            line
+        });
+        text.push('\n');
+    }
+    // A table has either retries or hedges.
+    let text = text.replace("\nretries = 1\n", "\nretries = 0\n");
+    for shown in [
+        "slow_call =",
+        "[defaults.fallback]",
+        "[defaults.hedge]",
+        "until =",
+    ] {
+        assert!(text.contains(&format!("\n{shown}")), "{shown}");
+    }
     let found = inspect("uncommented.toml", &text);
     assert!(found.diagnostics.is_empty(), "{}", found.diagnostics);
 }

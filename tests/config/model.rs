@@ -248,23 +248,23 @@ fn false_switches_off() {
 #[test]
 fn endpoints_are_read() {
     let config = everything();
-    let endpoint = |host: &str, port| Endpoint {
+    let endpoint = |host: &str, port, weight| Endpoint {
         host: host.to_owned(),
         port,
-        weight: 1,
+        weight,
     };
     assert_eq!(
         config.upstreams[0].endpoints,
         [
-            endpoint("a", 80),
-            endpoint("b.example.", 81),
-            endpoint("::1", 82),
-            endpoint("10.0.0.7", 83)
+            endpoint("a", 80, 3),
+            endpoint("b.example.", 81, 1),
+            endpoint("::1", 82, 1000),
+            endpoint("10.0.0.7", 83, 2)
         ]
     );
     assert_eq!(
         config.upstreams[1].endpoints,
-        [endpoint("search.internal", 8080)]
+        [endpoint("search.internal", 8080, 1)]
     );
     assert_eq!(
         config.upstreams[0].host,

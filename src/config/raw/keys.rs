@@ -1,8 +1,13 @@
 //! The keys of the file, but for the policy tables.
 
 use super::Default::{Derived, Required, Value};
-use super::policies::{BREAKER, BULKHEAD, DOWNSTREAM, FALLBACK, TIMEOUTS};
-use super::{DURATION, DURATION_OR_ZERO, Kind, RATIO, Table, form, group, integer_or, key};
+use super::policies::{
+    ADAPTIVE, BALANCE, BREAKER, BULKHEAD, DOWNSTREAM, EJECTION, FALLBACK, FAULT, HEDGE, PRIORITY,
+    RATE_LIMIT, RETRY, TIMEOUTS,
+};
+use super::{
+    DURATION, DURATION_OR_ZERO, Key, Kind, RATIO, Table, form, group, integer, integer_or, key,
+};
 use crate::config::value;
 
 const ADDRESS: Kind = form("an address such as `\"127.0.0.1:9001\"`", value::address);
@@ -13,6 +18,66 @@ const ADDRESS_OR_OFF: Kind = form(
 );
 
 const NAME: Kind = form("a name", value::name);
+
+// The policy tables that `[defaults]` and upstreams share.
+
+const RATE_LIMIT_KEY: Key = group(
+    "rate_limit",
+    Kind::Optional(&RATE_LIMIT),
+    "How many requests it gets.",
+);
+
+const PRIORITY_KEY: Key = group(
+    "priority",
+    Kind::Optional(&PRIORITY),
+    "Which requests have places of their own.",
+);
+
+const BULKHEAD_KEY: Key = group(
+    "bulkhead",
+    Kind::Table(&BULKHEAD),
+    "Concurrency and connections.",
+);
+
+const ADAPTIVE_KEY: Key = group(
+    "adaptive",
+    Kind::Optional(&ADAPTIVE),
+    "Concurrency that follows the latency.",
+);
+
+const TIMEOUTS_KEY: Key = group(
+    "timeouts",
+    Kind::Table(&TIMEOUTS),
+    "How long things may take.",
+);
+
+const BREAKER_KEY: Key = group("breaker", Kind::Switch(&BREAKER), "When to cut it loose.");
+
+const RETRY_KEY: Key = group("retry", Kind::Switch(&RETRY), "What is sent again.");
+
+const HEDGE_KEY: Key = group(
+    "hedge",
+    Kind::Optional(&HEDGE),
+    "When to try a second time while the first still runs.",
+);
+
+const BALANCE_KEY: Key = group(
+    "balance",
+    Kind::Table(&BALANCE),
+    "How an endpoint is chosen.",
+);
+
+const EJECTION_KEY: Key = group(
+    "ejection",
+    Kind::Switch(&EJECTION),
+    "When an endpoint is left out.",
+);
+
+const FALLBACK_KEY: Key = group(
+    "fallback",
+    Kind::Optional(&FALLBACK),
+    "What to answer instead of an error.",
+);
 
 /// The file.
 pub static ROOT: Table = Table {
@@ -204,26 +269,17 @@ pub static DEFAULTS: Table = Table {
             Kind::Table(&DOWNSTREAM),
             "What callers may do.",
         ),
-        group(
-            "bulkhead",
-            Kind::Table(&BULKHEAD),
-            "Concurrency and connections.",
-        ),
-        group(
-            "timeouts",
-            Kind::Table(&TIMEOUTS),
-            "How long things may take.",
-        ),
-        group(
-            "breaker",
-            Kind::Switch(&BREAKER),
-            "When to cut an upstream loose.",
-        ),
-        group(
-            "fallback",
-            Kind::Switch(&FALLBACK),
-            "What to answer instead of an error.",
-        ),
+        RATE_LIMIT_KEY,
+        PRIORITY_KEY,
+        BULKHEAD_KEY,
+        ADAPTIVE_KEY,
+        TIMEOUTS_KEY,
+        BREAKER_KEY,
+        RETRY_KEY,
+        HEDGE_KEY,
+        BALANCE_KEY,
+        EJECTION_KEY,
+        FALLBACK_KEY,
     ],
 };
 
@@ -254,6 +310,12 @@ pub static UPSTREAM: Table = Table {
             "A name whose every address is an endpoint, instead of `endpoints`.",
         ),
         key(
+            "weights",
+            Kind::List(&integer(1, 1000)),
+            Derived("1 each", "[3, 1]"),
+            "One number for each of `endpoints`; under `balance.policy = \"weighted\"` the share of each is in proportion.",
+        ),
+        key(
             "host",
             form(
                 "`\"endpoint\"`, `\"preserve\"` or a host",
@@ -262,26 +324,32 @@ pub static UPSTREAM: Table = Table {
             Value("\"endpoint\""),
             "What the upstream sees in `Host`: the endpoint as configured, what the caller sent, or this value.",
         ),
-        group(
-            "bulkhead",
-            Kind::Table(&BULKHEAD),
-            "Concurrency and connections.",
+        key(
+            "failover",
+            form("the name of an upstream", value::text),
+            Derived("none", "\"search\""),
+            "Where requests go that this one cannot answer, with the policies of that upstream.",
         ),
-        group(
-            "timeouts",
-            Kind::Table(&TIMEOUTS),
-            "How long things may take.",
-        ),
-        group("breaker", Kind::Switch(&BREAKER), "When to cut it loose."),
-        group(
-            "fallback",
-            Kind::Switch(&FALLBACK),
-            "What to answer instead of an error.",
-        ),
+        RATE_LIMIT_KEY,
+        PRIORITY_KEY,
+        BULKHEAD_KEY,
+        ADAPTIVE_KEY,
+        TIMEOUTS_KEY,
+        BREAKER_KEY,
+        RETRY_KEY,
+        HEDGE_KEY,
+        BALANCE_KEY,
+        EJECTION_KEY,
+        FALLBACK_KEY,
         group(
             "downstream",
             Kind::Table(&DOWNSTREAM),
             "What callers may do on `listen`.",
+        ),
+        group(
+            "faults",
+            Kind::Tables(&FAULT),
+            "Faults to inject, for a limited time.",
         ),
     ],
 };
@@ -354,6 +422,12 @@ pub static ROUTE: Table = Table {
             Required("\"search\""),
             "Where the request goes.",
         ),
+        key(
+            "class",
+            form("the name of a class", value::text),
+            Derived("what `priority` of the upstream says", "\"live\""),
+            "Class of the requests, whatever their field says.",
+        ),
         group(
             "timeouts",
             Kind::Table(&TIMEOUTS),
@@ -365,8 +439,18 @@ pub static ROUTE: Table = Table {
             "Breaker settings that differ here.",
         ),
         group(
+            "retry",
+            Kind::Switch(&RETRY),
+            "What is sent again here; all but `budget`.",
+        ),
+        group(
+            "hedge",
+            Kind::Optional(&HEDGE),
+            "When to try a second time here.",
+        ),
+        group(
             "fallback",
-            Kind::Switch(&FALLBACK),
+            Kind::Optional(&FALLBACK),
             "What to answer here instead of an error.",
         ),
     ],

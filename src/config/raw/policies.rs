@@ -1,20 +1,30 @@
 //! The keys of the policy tables, which upstreams, listeners and routes share.
 
+mod admission;
+mod attempts;
+mod endpoints;
+mod faults;
+
+pub use admission::{ADAPTIVE, CLASS, PRIORITY, RATE_LIMIT};
+pub use attempts::{BACKOFF, BUDGET, HEDGE, RETRY};
+pub use endpoints::{BALANCE, EJECTION};
+pub use faults::FAULT;
+
 use super::Default::{Derived, Value};
 use super::{
-    DURATION, DURATION_OR_OFF, DURATION_OR_ZERO, Kind, RATIO, Table, form, integer, integer_or, key,
+    DURATION, DURATION_OR_OFF, DURATION_OR_ZERO, Kind, RATIO, Table, form, integer, integer_or,
+    key, number,
 };
 use crate::config::value;
 
 /// Rates are kept in thousandths of a percent: this is the smallest that can trip.
 const LEAST_RATE: f64 = 0.000_01;
 
-const RATE: Kind = Kind::Number {
-    min: LEAST_RATE,
-    max: 1.0,
-};
+const RATE: Kind = number(LEAST_RATE, 1.0);
 
 const MODE: Kind = Kind::Word(&["enforce", "observe", "off"]);
+
+const FIELD_OR_NONE: Kind = form("a header field name, or `\"\"`", value::field_name_or_none);
 
 /// `downstream`.
 pub static DOWNSTREAM: Table = Table {
@@ -156,7 +166,7 @@ pub static TIMEOUTS: Table = Table {
         ),
         key(
             "deadline_header",
-            form("a header field name, or `\"\"`", value::field_name),
+            FIELD_OR_NONE,
             Value("\"\""),
             "The field in which callers say how many milliseconds they still wait; the rest of it is sent on to the upstream.",
         ),
@@ -230,10 +240,7 @@ pub static BREAKER: Table = Table {
         ),
         key(
             "open_multiplier",
-            Kind::Number {
-                min: 1.0,
-                max: 1000.0,
-            },
+            number(1.0, 1000.0),
             Value("2.0"),
             "The open time grows by this factor each time the probes fail.",
         ),
@@ -269,13 +276,13 @@ pub static BREAKER: Table = Table {
         ),
         key(
             "failure_status",
-            Kind::List(&Kind::Status),
+            Kind::List(&Kind::Status(&[])),
             Value("[\"500-599\"]"),
             "Statuses that are failures.",
         ),
         key(
             "ignore_status",
-            Kind::List(&Kind::Status),
+            Kind::List(&Kind::Status(&[])),
             Value("[]"),
             "Statuses that say nothing about the upstream.",
         ),

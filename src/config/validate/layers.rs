@@ -10,7 +10,8 @@ use crate::resilience::classify::StatusSet;
 
 /// The same table of several owners, over its defaults.
 pub(super) struct Layers<'l> {
-    written: Vec<&'l Section>,
+    /// The tables in the file, nearest first, each with the place of its owner among all owners.
+    written: Vec<(usize, &'l Section)>,
     builtin: Option<&'l Section>,
 }
 
@@ -19,10 +20,24 @@ impl<'l> Layers<'l> {
     ///
     /// `false` in place of a table (without a mode) ends the inheritance.
     pub(super) fn new(owners: &[&'l Section], key: &str, builtin: Option<&'l Section>) -> Self {
+        let owners = owners.iter().copied().enumerate();
+        Self::collect(owners, key, builtin)
+    }
+
+    /// The table `key` inside this one.
+    pub(super) fn below(&self, key: &str, builtin: Option<&'l Section>) -> Self {
+        Self::collect(self.written.iter().copied(), key, builtin)
+    }
+
+    fn collect(
+        owners: impl Iterator<Item = (usize, &'l Section)>,
+        key: &str,
+        builtin: Option<&'l Section>,
+    ) -> Self {
         let mut written = Vec::new();
-        for owner in owners {
+        for (depth, owner) in owners {
             match owner.get(key).map(|located| &located.setting) {
-                Some(Setting::Section(Some(section))) => written.push(section),
+                Some(Setting::Section(Some(section))) => written.push((depth, section)),
                 Some(Setting::Section(None)) => break,
                 _ => {}
             }
@@ -33,7 +48,7 @@ impl<'l> Layers<'l> {
     /// One table over its defaults.
     pub(super) fn of(section: &'l Section, builtin: Option<&'l Section>) -> Self {
         Self {
-            written: vec![section],
+            written: vec![(0, section)],
             builtin,
         }
     }
@@ -43,23 +58,30 @@ impl<'l> Layers<'l> {
         !self.written.is_empty()
     }
 
-    /// The layers that stand in the file.
-    pub(super) fn sections(&self) -> Vec<&'l Section> {
-        self.written.clone()
+    /// The nearest table in the file, and how far away its owner is.
+    pub(super) fn first(&self) -> Option<(usize, &'l Section)> {
+        self.written.first().copied()
     }
 
-    /// How far away the key is set; the built-in defaults are farthest.
+    /// How far away the owner is that sets the key; the built-in defaults are farthest.
     pub(super) fn depth(&self, key: &str) -> usize {
         self.written
             .iter()
-            .position(|section| section.get(key).is_some())
-            .unwrap_or(self.written.len())
+            .find(|(_, section)| section.get(key).is_some())
+            .map_or(usize::MAX, |(depth, _)| *depth)
+    }
+
+    /// Whether the file tries to set the key anywhere, and fails.
+    pub(super) fn is_broken(&self, key: &str) -> bool {
+        self.written
+            .iter()
+            .any(|(_, section)| section.is_broken(key))
     }
 
     fn find(&self, key: &str) -> Option<&'l Setting> {
         self.written
             .iter()
-            .copied()
+            .map(|(_, section)| *section)
             .chain(self.builtin)
             .find_map(|section| section.get(key))
             .map(|located| &located.setting)
@@ -67,7 +89,10 @@ impl<'l> Layers<'l> {
 
     /// Where the file sets the key.
     pub(super) fn span(&self, key: &str) -> Option<Span> {
-        let located: &Located = self.written.iter().find_map(|section| section.get(key))?;
+        let located: &Located = self
+            .written
+            .iter()
+            .find_map(|(_, section)| section.get(key))?;
         Some(located.span.clone())
     }
 
@@ -105,19 +130,22 @@ impl<'l> Layers<'l> {
 
     pub(super) fn number(&self, key: &str) -> f64 {
         match self.find(key) {
-            Some(Setting::Number(number)) => *number,
+            Some(Setting::Number(Some(number))) => *number,
             _ => 0.0,
         }
     }
 
     /// A number times `unit`, rounded.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "the ranges of the table of keys are positive and far below 2^32"
-    )]
     pub(super) fn scaled(&self, key: &str, unit: u32) -> u32 {
-        (self.number(key) * f64::from(unit)).round() as u32
+        scale(self.number(key), unit)
+    }
+
+    /// As [`Self::scaled`], of a number that may be `"off"`.
+    pub(super) fn scaled_or_off(&self, key: &str, unit: u32) -> Option<u32> {
+        match self.find(key) {
+            Some(Setting::Number(number)) => number.map(|number| scale(number, unit)),
+            _ => None,
+        }
     }
 
     /// A duration that may be `"off"`.
@@ -154,6 +182,26 @@ impl<'l> Layers<'l> {
         }
     }
 
+    /// A string that may be empty for none.
+    pub(super) fn text_if_any(&self, key: &str) -> Option<String> {
+        self.text(key).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn field(&self, key: &str) -> Option<(String, String)> {
+        match self.find(key) {
+            Some(Setting::Field(name, value)) => Some((name.clone(), value.clone())),
+            _ => None,
+        }
+    }
+
+    /// The tables under a key, of the nearest owner that has any.
+    pub(super) fn sections(&self, key: &str) -> &'l [Section] {
+        match self.find(key) {
+            Some(Setting::Sections(sections)) => sections,
+            _ => &[],
+        }
+    }
+
     pub(super) fn address(&self, key: &str) -> Option<SocketAddr> {
         match self.find(key) {
             Some(Setting::Address(address)) => *address,
@@ -174,6 +222,22 @@ impl<'l> Layers<'l> {
             .collect()
     }
 
+    /// Integers whose range fits `T`.
+    pub(super) fn integers<T: TryFrom<u64>>(&self, key: &str) -> Vec<T> {
+        self.list(key)
+            .filter_map(|setting| match setting {
+                Setting::Integer(Some(number)) => T::try_from(*number).ok(),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether a list has the word.
+    pub(super) fn has_word(&self, key: &str, word: &str) -> bool {
+        self.list(key)
+            .any(|setting| matches!(setting, Setting::Word(found) if *found == word))
+    }
+
     pub(super) fn statuses(&self, key: &str) -> StatusSet {
         StatusSet(
             self.list(key)
@@ -184,6 +248,15 @@ impl<'l> Layers<'l> {
                 .collect(),
         )
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the ranges of the table of keys are positive and far below 2^32"
+)]
+fn scale(number: f64, unit: u32) -> u32 {
+    (number * f64::from(unit)).round() as u32
 }
 
 /// The items of an array.

@@ -1,18 +1,20 @@
-//! The policy tables: `downstream`, `bulkhead`, `timeouts`, `breaker`, `fallback`.
+//! The policy tables: what becomes of them, and what their values mean together.
+
+mod admission;
+mod attempts;
+mod endpoints;
+
+use std::time::Duration;
 
 use super::Builder;
 use super::layers::Layers;
-use crate::balance;
 use crate::config::diagnostic::Id;
-use crate::config::model::{
-    Breaker, Bulkhead, Downstream, Ejection, Fallback, Mode, Retry, Timeouts,
-};
+use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Mode, Timeouts};
 use crate::config::raw;
-use crate::config::section::{Section, Setting};
+use crate::config::section::Section;
 use crate::config::value::show_duration;
 use crate::resilience::breaker::{AfterMaxWait, FULL_RATE, Settings, Window};
-use crate::resilience::classify::{Rules, StatusSet};
-use crate::resilience::{budget, ejection, retry};
+use crate::resilience::classify::Rules;
 
 impl<'b> Builder<'b> {
     pub(super) fn downstream(&self, owners: &[&'b Section]) -> Downstream {
@@ -66,9 +68,7 @@ impl<'b> Builder<'b> {
             request: layers.duration("request"),
             stream_idle: layers.duration("stream_idle"),
             total: layers.duration("total"),
-            deadline_header: layers
-                .text("deadline_header")
-                .filter(|name| !name.is_empty()),
+            deadline_header: layers.text_if_any("deadline_header"),
         }
     }
 
@@ -80,7 +80,11 @@ impl<'b> Builder<'b> {
     ) -> Breaker {
         let layers = self.policy("breaker", &raw::BREAKER, owners);
         self.check_breaker(&layers, timeouts);
-        let open_for = layers.time("open_for");
+        let (open_for, open_for_max) = self.growing(
+            &layers,
+            ["open_for", "open_for_max"],
+            "the open time begins with `open_for` and grows up to `open_for_max`",
+        );
         let settings = Settings {
             window: layers.window("window"),
             min_calls: layers.count32("min_calls"),
@@ -96,7 +100,7 @@ impl<'b> Builder<'b> {
                 .integer("consecutive_failures")
                 .and_then(|failures| u32::try_from(failures).ok()),
             open_for,
-            open_for_max: layers.time("open_for_max").max(open_for),
+            open_for_max,
             open_multiplier: layers.scaled("open_multiplier", 1000),
             open_jitter: layers.scaled("open_jitter", 1000),
             half_open_calls: layers.count32("half_open_calls"),
@@ -107,20 +111,13 @@ impl<'b> Builder<'b> {
             },
             auto_half_open: layers.bool("auto_half_open"),
         };
-        let failure_grpc = layers
-            .list("failure_grpc")
-            .filter_map(|setting| match setting {
-                Setting::Integer(Some(status)) => u8::try_from(*status).ok(),
-                _ => None,
-            })
-            .collect();
         Breaker {
             mode: mode(&layers),
             settings,
             rules: Rules {
                 failure_status: layers.statuses("failure_status"),
                 ignore_status: layers.statuses("ignore_status"),
-                failure_grpc,
+                failure_grpc: layers.integers("failure_grpc"),
             },
             settle_after: layers.time("settle_after"),
         }
@@ -136,19 +133,6 @@ impl<'b> Builder<'b> {
                 format!("set `min_calls` to {calls} or less, or widen `window`"),
             ),
             _ => {}
-        }
-        let (open_for, longest) = (layers.time("open_for"), layers.time("open_for_max"));
-        if longest < open_for && layers.depth("open_for_max") <= layers.depth("open_for") {
-            self.report(
-                Id::ConflictingValues,
-                layers.span("open_for_max"),
-                format!(
-                    "`open_for_max` is {}, but `open_for` is {}",
-                    show_duration(longest),
-                    show_duration(open_for)
-                ),
-                "the open time begins with `open_for` and grows up to `open_for_max`",
-            );
         }
         if let (Some(span), Some(slow_call), Some(first_byte)) = (
             layers.span("slow_call"),
@@ -168,6 +152,26 @@ impl<'b> Builder<'b> {
         }
     }
 
+    /// A time and the greatest that it may grow to, which gives way where it is inherited.
+    fn growing(
+        &mut self,
+        layers: &Layers<'_>,
+        [first, longest]: [&str; 2],
+        help: &str,
+    ) -> (Duration, Duration) {
+        let (least, greatest) = (layers.time(first), layers.time(longest));
+        if greatest < least && layers.depth(longest) <= layers.depth(first) {
+            let (least, greatest) = (show_duration(least), show_duration(greatest));
+            self.report(
+                Id::ConflictingValues,
+                layers.span(longest),
+                format!("`{longest}` is {greatest}, but `{first}` is {least}"),
+                help,
+            );
+        }
+        (least, greatest.max(least))
+    }
+
     pub(super) fn fallback(&self, owners: &[&'b Section]) -> Option<Fallback> {
         let layers = self.policy("fallback", &raw::FALLBACK, owners);
         layers.is_written().then(|| Fallback {
@@ -176,59 +180,6 @@ impl<'b> Builder<'b> {
             content_type: layers.text("content_type").unwrap_or_default(),
         })
     }
-}
-
-/// The defaults, until there are keys.
-pub(super) fn unwritten() -> (Retry, budget::Settings, balance::Settings, Ejection) {
-    let ms = std::time::Duration::from_millis;
-    let retry = Retry {
-        mode: Mode::Enforce,
-        settings: retry::Settings {
-            retries: 1,
-            on: retry::On {
-                not_sent: true,
-                reset: true,
-                timeout: false,
-                status: StatusSet(vec![(502, 504)]),
-                grpc: vec![14],
-            },
-            non_idempotent: false,
-            max_body_buffer: 65536,
-            backoff: retry::Backoff {
-                base: ms(25),
-                max: ms(250),
-                jitter: retry::Jitter::Full,
-            },
-            max_retry_after: ms(2000),
-        },
-        honours_idempotency_key: false,
-        mint_idempotency_key: false,
-        idempotency_key_header: "idempotency-key".to_owned(),
-    };
-    let budget = budget::Settings {
-        deposit: 200,
-        min_per_second: 3,
-        window: ms(10_000),
-    };
-    let balance = balance::Settings {
-        policy: balance::Policy::LeastInFlight,
-        slow_start: None,
-    };
-    let ejection = Ejection {
-        mode: Mode::Enforce,
-        settings: ejection::Settings {
-            consecutive_failures: Some(5),
-            failure_rate: Some(85_000),
-            min_volume: 50,
-            min_endpoints: 5,
-            interval: ms(10_000),
-            eject_for: ms(30_000),
-            eject_for_max: ms(300_000),
-            jitter: ms(1000),
-            max_ejected: 50_000,
-        },
-    };
-    (retry, budget, balance, ejection)
 }
 
 fn mode(layers: &Layers<'_>) -> Mode {

@@ -37,7 +37,7 @@ impl<'b> Builder<'b> {
                 timeouts: upstream.timeouts.clone(),
                 breaker: None,
                 retry: upstream.retry.clone(),
-                hedge: None,
+                hedge: upstream.hedge.clone(),
                 class: None,
                 fallback: upstream.fallback.clone(),
             }],
@@ -121,6 +121,8 @@ impl<'b> Builder<'b> {
             .collect();
         let bulkhead = target.map(|(_, upstream)| upstream.bulkhead.clone());
         let timeouts = self.timeouts(&owners);
+        let (retry, hedge) = self.attempts(&owners);
+        self.check_no_budget(section);
         let own_breaker = section.has("timeouts") || section.has("breaker");
         Route {
             name: Arc::from(layers.text("name").unwrap_or_default()),
@@ -134,9 +136,9 @@ impl<'b> Builder<'b> {
                 .filter(|_| own_breaker)
                 .map(|bulkhead| self.breaker(&owners, &timeouts, &bulkhead)),
             timeouts,
-            retry: super::policies::unwritten().0,
-            hedge: None,
-            class: None,
+            retry,
+            hedge,
+            class: target.and_then(|(upstream, _)| self.class(section, upstream)),
             fallback: self.fallback(&owners),
         }
     }

@@ -1,0 +1,109 @@
+//! Where an upstream is: `endpoints`, `weights`, `dns`, `host`.
+
+use super::Builder;
+use super::layers::{self, Layers};
+use crate::config::diagnostic::{Id, did_you_mean};
+use crate::config::model::{Endpoint, HostHeader};
+use crate::config::section::{Section, Setting};
+
+impl Builder<'_> {
+    pub(super) fn endpoints(&mut self, section: &Section) -> Vec<Endpoint> {
+        let given = (section.get("endpoints"), section.get("dns"));
+        match (section.has("endpoints"), section.has("dns")) {
+            (false, false) => self.report(
+                Id::MissingKey,
+                Some(section.span.clone()),
+                format!("the upstream `{}` has no endpoints", section.name),
+                "add `endpoints = [\"http://host:port\"]` or `dns = \"host:port\"`",
+            ),
+            (true, true) => self.report(
+                Id::ConflictingKeys,
+                given.1.or(given.0).map(|located| located.span.clone()),
+                format!(
+                    "the upstream `{}` has both `endpoints` and `dns`",
+                    section.name
+                ),
+                "keep one of them",
+            ),
+            _ => {}
+        }
+        let written = given.0.map_or(&[][..], |at| layers::items(&at.setting));
+        let weights = self.weights(section, written.len());
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for (setting, weight) in written
+            .iter()
+            .zip(weights.into_iter().chain(std::iter::repeat(1)))
+        {
+            let Setting::Endpoint(Endpoint { host, port, .. }) = setting else {
+                continue;
+            };
+            let is_same = |other: &Endpoint| other.host == *host && other.port == *port;
+            if !endpoints.iter().any(is_same) {
+                endpoints.push(Endpoint {
+                    host: host.clone(),
+                    port: *port,
+                    weight,
+                });
+            }
+        }
+        match given {
+            (Some(located), _) if endpoints.is_empty() => self.report(
+                Id::BadEndpoint,
+                Some(located.span.clone()),
+                "an upstream needs at least one endpoint",
+                "write `[\"http://host:port\"]`",
+            ),
+            (None, Some(located)) => {
+                if let Setting::Endpoint(endpoint) = &located.setting {
+                    endpoints.push(endpoint.clone());
+                }
+            }
+            _ => {}
+        }
+        endpoints
+    }
+
+    /// The weights of the endpoints, of which there are `count`.
+    fn weights(&mut self, section: &Section, count: usize) -> Vec<u32> {
+        let layers = Layers::of(section, None);
+        let weights = layers.integers("weights");
+        if section.has("dns") && section.get("weights").is_some() {
+            self.report(
+                Id::ConflictingKeys,
+                layers.span("weights"),
+                "addresses found by `dns` have no `weights`",
+                "remove them, or name each endpoint in `endpoints`",
+            );
+        } else if layers.span("weights").is_some()
+            && section.get("endpoints").is_some()
+            && weights.len() != count
+        {
+            self.report(
+                Id::ConflictingValues,
+                layers.span("weights"),
+                format!("there are {} weights, but {count} endpoints", weights.len()),
+                "give each endpoint its weight, in the same order",
+            );
+        }
+        weights
+    }
+
+    pub(super) fn host(&mut self, layers: &Layers<'_>) -> HostHeader {
+        const WORDS: [&str; 2] = ["endpoint", "preserve"];
+        match layers.text("host").as_deref() {
+            None | Some("endpoint") => HostHeader::Endpoint,
+            Some("preserve") => HostHeader::Preserve,
+            Some(host) => {
+                if let Some(word) = did_you_mean(host, WORDS) {
+                    self.report(
+                        Id::SuspiciousHost,
+                        layers.span("host"),
+                        "this value is sent as it is in `Host`",
+                        format!("did you mean `{word}`?"),
+                    );
+                }
+                HostHeader::Literal(host.to_owned())
+            }
+        }
+    }
+}
