@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks what is under deploy/, each part with its own tool: `deploy/check.sh [PART...]`, PART one
-# of dockerfile, compose, kubernetes, systemd, prometheus, image (default: all).
+# of dockerfile, compose, kubernetes, systemd, prometheus, grafana, image (default: all).
 # A missing tool is a skip on a developer's machine and a failure in CI, where .ci/run installs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -66,6 +66,29 @@ prometheus() {
     promtool test rules deploy/prometheus/alerts_test.yaml
 }
 
+# Grafana's own checks need Grafana; the queries are PromQL, and that is where mistakes are made.
+grafana() {
+    has promtool || return 0
+    has python3 || return 0
+    local rules
+    rules="$(mktemp)"
+    # Each query becomes a rule; JSON is YAML as well.
+    python3 - deploy/grafana/outrigger.json >"$rules" <<'PYTHON'
+import json, sys
+
+dashboard = json.load(open(sys.argv[1]))
+targets = [target for panel in dashboard["panels"] for target in panel["targets"]]
+queries = [query["expr"] for query in targets + dashboard["annotations"]["list"]]
+rules = [
+    {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m")}
+    for number, query in enumerate(queries)
+]
+json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, sys.stdout)
+PYTHON
+    promtool check rules --lint=all --lint-fatal "$rules"
+    rm "$rules"
+}
+
 image() {
     local tool
     for tool in dockerd docker mmdebstrap; do
@@ -83,11 +106,11 @@ image() {
     deploy/image/check.sh
 }
 
-for part in "${@:-dockerfile compose kubernetes systemd prometheus image}"; do
+for part in "${@:-dockerfile compose kubernetes systemd prometheus grafana image}"; do
     # Unquoted on purpose: the default is a list.
     for name in $part; do
         case "$name" in
-        dockerfile | compose | kubernetes | systemd | prometheus | image)
+        dockerfile | compose | kubernetes | systemd | prometheus | grafana | image)
             echo "== deploy: $name"
             # Not `"$name" || …`: that would switch `set -e` off inside the function.
             "$name"

@@ -100,3 +100,30 @@ fn the_manual_explains_every_word() {
         );
     }
 }
+
+#[test]
+fn what_is_deployed_reads_metrics_and_labels_that_exist() {
+    let mut read = 0;
+    for text in [
+        include_str!("../../../deploy/prometheus/alerts.yaml"),
+        include_str!("../../../deploy/prometheus/alerts_test.yaml"),
+        include_str!("../../../deploy/grafana/outrigger.json"),
+    ] {
+        for found in text.split("outrigger_").skip(1) {
+            let end = found.find(|c: char| !c.is_ascii_lowercase() && c != '_');
+            let (name, rest) = found.split_at(end.unwrap_or(found.len()));
+            let name = format!("outrigger_{}", name.strip_suffix("_bucket").unwrap_or(name));
+            let family = ALL.iter().find(|family| family.name == name);
+            let family = family.unwrap_or_else(|| panic!("{name} does not exist"));
+            let selector = rest.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+            for label in selector.map_or("", |(selector, _)| selector).split(", ") {
+                let label = label.split(['=', '!']).next().unwrap_or_default();
+                let known =
+                    label.is_empty() || label == "instance" || family.labels.contains(&label);
+                assert!(known, "{name} has no label {label}");
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 80, "{read} are read");
+}
