@@ -12,7 +12,7 @@ use crate::world::World;
 const BUDGET: &str = "budget = { ratio = 0.2, min_per_second = 1, window = \"60s\" }\n";
 
 fn settings(retry: &str, rest: &str) -> &'static str {
-    format!("[upstreams.u.retry]\n{BUDGET}{retry}\n{rest}").leak()
+    format!("[upstreams.u.retry]\nmode = \"enforce\"\n{BUDGET}{retry}\n{rest}").leak()
 }
 
 fn budget_is_whole(world: &World) {
@@ -194,7 +194,7 @@ fn in_the_queue_of_a_class() {
 #[test]
 fn on_the_way_to_a_failover() {
     let scenario = Scenario {
-        settings: "failover = \"v\"\nretry = { retries = 1 }\n\
+        settings: "failover = \"v\"\nretry = { mode = \"enforce\", retries = 1 }\n\
                    [upstreams.v]\nendpoints = [\"http://192.0.2.9:80\"]",
         script: || {
             let mut seen = 0;

@@ -38,6 +38,9 @@ listen = "off"
 listen = "off"
 [access_log]
 mode = "all"
+# One attempt, unless a simulation is about more.
+[defaults.retry]
+mode = "off"
 [upstreams.u]
 listen = "127.0.0.1:0"
 endpoints = ["http://192.0.2.1:80"]

@@ -33,6 +33,9 @@ listen = "127.0.0.1:0"
 format = "json"
 [access_log]
 mode = "all"
+# One attempt, unless a test is about more.
+[defaults.retry]
+mode = "off"
 "#;
 
 /// Lines of one of the daemon's outputs, as they come.
