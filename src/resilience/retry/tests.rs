@@ -259,6 +259,22 @@ fn ceilings_double_up_to_the_greatest_and_start_over_after_advice() {
 }
 
 #[test]
+fn a_decorrelated_delay_grows_from_the_one_before() {
+    let settings = jittered(Jitter::Decorrelated);
+    let longest = |draws: usize| {
+        let delays = (0..200).map(|seed| {
+            let mut plan = Plan::new(seed);
+            let mut draw = || delay(&mut plan, &settings, Advice::None);
+            (0..draws).map(|_| draw()).last()
+        });
+        delays.flatten().max().unwrap()
+    };
+    assert!(longest(1) <= ms(75));
+    assert!(longest(2) > ms(75) && longest(2) <= ms(225));
+    assert_eq!(longest(5), ms(250));
+}
+
+#[test]
 fn a_decorrelated_delay_starts_over_after_advice() {
     let mut settings = jittered(Jitter::Decorrelated);
     settings.backoff.max = Duration::MAX;
