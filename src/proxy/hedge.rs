@@ -41,7 +41,8 @@ struct Ended {
 /// Dropping the future cuts all attempts short.
 pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) -> Outcome {
     let metrics = &call.route.upstream.metrics;
-    let mut started = first.2;
+    let begun = first.2;
+    let mut started = begun;
     let delay = hedge.delay.delay(started);
     if delay.is_none() {
         metrics.hedged(Hedged::NoDelay);
@@ -62,7 +63,7 @@ pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) 
             })
             .await;
         let failed = match ended {
-            Ok(ended) if is_final(call, &ended.outcome) => return won(call, hedge, ended),
+            Ok(ended) if is_final(call, &ended.outcome) => return won(call, hedge, ended, begun),
             Ok(ended) => Some(ended.outcome),
             Err(()) => None,
         };
@@ -124,17 +125,23 @@ fn is_final(call: &Call<'_, '_>, outcome: &Outcome) -> bool {
     settings.why(ended(call, outcome)).is_none()
 }
 
-fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Ended) -> Outcome {
+/// Notes what was learnt for the delay of later hedges. Where a hedge won, that is how long the
+/// first attempt had been late by then: without it, slow attempts would never be samples, and the
+/// percentile would sink with every hedge.
+fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Ended, begun: Instant) -> Outcome {
     call.exchange.answered(ended.endpoint);
     if let Ok(answer) = &ended.outcome {
-        if ended.slot.is_some() {
+        let now = time::now();
+        let took = if ended.slot.is_some() {
             call.route.upstream.metrics.hedged(Hedged::Won);
             call.exchange.hedged.set(true);
-        }
-        if answer.is_success(call.route)
-            && let Some(took) = call.exchange.first_byte.get()
-        {
-            hedge.delay.observe(took, time::now());
+            Some(now.saturating_duration_since(begun))
+        } else {
+            let took = call.exchange.first_byte.get();
+            took.filter(|_| answer.is_success(call.route))
+        };
+        if let Some(took) = took {
+            hedge.delay.observe(took, now);
         }
     }
     ended.outcome
