@@ -215,12 +215,13 @@ fn check_value(
         (Kind::Switch(table) | Kind::Optional(table), Node::Bool(false)) => {
             Some(Setting::Section(Section::switched_off(table, &value.span)))
         }
-        (Kind::Named(table), Node::Table(entries)) => Some(Setting::Sections(
-            entries
+        (Kind::Named(table), Node::Table(entries)) => {
+            let valid: Vec<_> = entries
                 .iter()
                 .filter_map(|(name, value)| named(name, value, table, problems))
-                .collect(),
-        )),
+                .collect();
+            (entries.is_empty() || !valid.is_empty()).then_some(Setting::Sections(valid))
+        }
         (Kind::Tables(table), Node::Array(items)) => Some(Setting::Sections(
             items
                 .iter()

@@ -7,11 +7,14 @@
     reason = "a test that fails panics"
 )]
 
+mod admission;
 mod arbitrary;
 mod diagnostics;
+mod endpoints;
 mod example;
 mod manual;
 mod model;
+mod policies;
 
 use std::path::{Path, PathBuf};
 

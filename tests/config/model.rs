@@ -8,12 +8,12 @@ use outrigger::resilience::classify::StatusSet;
 
 use super::{inspect, root};
 
-const fn ms(ms: u64) -> Option<Duration> {
+pub(super) const fn ms(ms: u64) -> Option<Duration> {
     Some(Duration::from_millis(ms))
 }
 
 #[track_caller]
-fn good(text: &str) -> Config {
+pub(super) fn good(text: &str) -> Config {
     let found = inspect("good.toml", text);
     found
         .config
@@ -22,18 +22,18 @@ fn good(text: &str) -> Config {
 
 /// One upstream with these lines in its table, and these tables after it.
 #[track_caller]
-fn upstream(lines: &str, tables: &str) -> Config {
+pub(super) fn upstream(lines: &str, tables: &str) -> Config {
     good(&format!(
         "[upstreams.a]\nlisten = \"127.0.0.1:0\"\nendpoints = [\"http://a\"]\n{lines}\n{tables}"
     ))
 }
 
-fn everything() -> Config {
+pub(super) fn everything() -> Config {
     let path = root().join("tests/fixtures/good/everything.toml");
     good(&std::fs::read_to_string(path).unwrap())
 }
 
-fn route<'c>(config: &'c Config, listener: &str, route: &str) -> &'c Route {
+pub(super) fn route<'c>(config: &'c Config, listener: &str, route: &str) -> &'c Route {
     let listener = config
         .listeners
         .iter()

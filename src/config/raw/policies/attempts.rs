@@ -143,7 +143,7 @@ pub static BUDGET: Table = Table {
 /// `hedge`.
 pub static HEDGE: Table = Table {
     title: "`hedge`",
-    doc: "A further attempt beside one that is late; the first answer wins. None unless this table is given.\nOnly idempotent requests are hedged, inside `retry.budget`; a route has either retries or hedges, and this table takes the place of inherited `retries`.\nWhere this table stands, `hedge = false` takes an inherited one away.",
+    doc: "A further attempt beside one that is late; the first answer wins.\nNone unless this table is given.\nOnly idempotent requests are hedged, inside `retry.budget`; a route has either retries or hedges, and this table takes the place of inherited `retries`.\nWhere this table stands, `hedge = false` takes an inherited one away.",
     keys: &[
         key(
             "mode",
