@@ -9,7 +9,6 @@ pub mod budget;
 pub mod bulkhead;
 pub mod classes;
 pub mod endpoint;
-pub mod hedge;
 pub mod rate_limit;
 pub mod resolve;
 pub mod view;
