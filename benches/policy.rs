@@ -19,18 +19,19 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use outrigger::app::{self, Built};
 use outrigger::balance;
-use outrigger::config::{self, Config, model::Mode};
+use outrigger::config::model::{self, Mode};
+use outrigger::config::{self, Config};
 use outrigger::resilience::breaker::{Counted, Machine, Settings, Transition};
 use outrigger::resilience::hedge::Delay;
 use outrigger::resilience::timeout::{Deadline, parse_grpc_timeout};
-use outrigger::resilience::{Verdict, bulkhead as pure};
+use outrigger::resilience::{Verdict, bulkhead as pure, rate_limit};
 use outrigger::rng;
 use outrigger::telemetry::metrics::Metrics;
 use outrigger::time;
 use outrigger::upstream::breaker::{Breaker, Observer};
 use outrigger::upstream::budget::{Budget, Withdrawal};
 use outrigger::upstream::bulkhead::{Bulkhead, Entry};
-use outrigger::upstream::hedge::HedgeDelay;
+use outrigger::upstream::rate_limit::RateLimit;
 
 /// Between two calls of a policy, and as long as a call takes.
 const STEP: Duration = Duration::from_micros(1);
@@ -41,8 +42,7 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     breaker(&mut criterion);
     bulkhead(&mut criterion);
-    budget(&mut criterion);
-    hedge(&mut criterion);
+    rate_limit(&mut criterion);
     choice(&mut criterion);
     deadline(&mut criterion);
     criterion.final_summary();
@@ -140,20 +140,65 @@ fn breaker(criterion: &mut Criterion) {
 fn bulkhead(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bulkhead");
     group.bench_function("machine: enter, leave", |bencher| {
-        let mut machine = pure::Machine::new(64, 32);
+        let mut machine = pure::Machine::new(64, 32, &[]);
         bencher.iter(|| {
-            black_box(machine.enter(()));
-            machine.leave()
+            black_box(machine.enter(0, ()));
+            machine.leave(0)
+        });
+    });
+    group.bench_function("machine: full, four classes: enter, leave", |bencher| {
+        let mut machine = pure::Machine::new(64, 64, &[25_000; 4]);
+        for n in 0..96 {
+            machine.enter(n % 4, ());
+        }
+        let mut class = 0;
+        bencher.iter(|| {
+            class = (class + 1) % 4;
+            black_box(machine.enter(class, ()));
+            machine.leave(class)
         });
     });
     for threads in THREADS {
         let id = BenchmarkId::new("shell: enter, drop", threads);
         group.bench_function(id, |bencher| {
-            let bulkhead = Arc::new(Bulkhead::new(Mode::Enforce, 64, 32));
+            let bulkhead = Arc::new(Bulkhead::new(Mode::Enforce, 64, 32, None));
             bencher.iter_custom(|cycles| {
-                contend(threads, cycles, |_| match bulkhead.enter() {
+                contend(threads, cycles, |_| match bulkhead.enter(0) {
                     Entry::Slot(slot) => drop(black_box(slot)),
-                    Entry::Wait(_) | Entry::Full => {}
+                    Entry::Wait(_) | Entry::Full { .. } => {}
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+fn rate_limit(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("rate limit");
+    // One a nanosecond: there is always a token.
+    let settings = rate_limit::Settings {
+        rate: 1_000_000,
+        per: Duration::from_millis(1),
+        burst: 1_000_000,
+        max_wait: Duration::ZERO,
+    };
+    group.bench_function("machine: acquire", |bencher| {
+        let mut ticks = Ticks(time::now());
+        let mut machine = rate_limit::Machine::new(settings.clone(), ticks.next());
+        bencher.iter(|| machine.acquire(None, ticks.next()));
+    });
+    for threads in THREADS {
+        let id = BenchmarkId::new("shell: acquire", threads);
+        group.bench_function(id, |bencher| {
+            let settings = model::RateLimit {
+                mode: Mode::Enforce,
+                settings: settings.clone(),
+            };
+            let limit = RateLimit::new(&settings, time::now());
+            bencher.iter_custom(|cycles| {
+                contend(threads, cycles, |ticks| {
+                    // A refusal would not be the common case; there is none.
+                    let _ = black_box(limit.acquire(None, ticks.next()));
                 })
             });
         });

@@ -172,13 +172,9 @@ impl Caller {
         exchange: &mut Exchange,
     ) -> Result<Slot, ProxyError> {
         let upstream = &route.upstream;
-        let waiting = match upstream.bulkhead.enter(class) {
+        let waiting = match upstream.bulkhead.enter(0) {
             Entry::Slot(slot) => return Ok(slot),
-            Entry::Full { adaptive: true } => {
-                upstream.metrics.bulkhead_rejected(Refusal::Adaptive);
-                return Err(ProxyError::AdaptiveLimit);
-            }
-            Entry::Full { adaptive: false } => {
+            Entry::Full { .. } => {
                 upstream.metrics.bulkhead_rejected(Refusal::Full);
                 return Err(ProxyError::BulkheadFull);
             }

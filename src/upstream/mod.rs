@@ -52,6 +52,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// What it sees in `Host`.
     pub host: HostHeader,
+    /// Bounds the rate of its requests.
+    pub rate_limit: Option<Arc<RateLimit>>,
     /// Bounds its requests in flight.
     pub bulkhead: Arc<Bulkhead>,
     /// Longest wait for a slot, and then for a connection.
@@ -106,13 +108,11 @@ impl Upstream {
             settings.max_queued,
             config.priority.as_ref(),
         );
-        let adaptive = config.adaptive.as_ref();
-        let adaptive = adaptive.map(|settings| Adaptive::new(settings, now));
-        bulkhead.adapt(adaptive.as_ref().and_then(Adaptive::limit));
-        let rate_limit = config.rate_limit.as_ref();
+        let limit = |limit| RateLimit::new(limit, crate::time::now());
         Arc::new(Self {
             name: Arc::clone(&config.name),
             host,
+            rate_limit: config.rate_limit.as_ref().map(limit),
             bulkhead: Arc::new(bulkhead),
             queue_timeout: settings.queue_timeout,
             rate_limit: rate_limit.map(|settings| RateLimit::new(settings, now)),

@@ -396,7 +396,7 @@ proptest! {
         let mut machine = Machine::new(settings.clone(), t);
         let mut model = Model {
             held: i128::from(burst) * i128::from(per) * 1_000_000,
-            settings: settings.clone(),
+            settings,
             waiting: Vec::new(),
             now: 0,
         };

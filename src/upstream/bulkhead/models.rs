@@ -32,18 +32,18 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 fn enforcing(limit: usize, max_queued: usize) -> Arc<Bulkhead> {
-    Arc::new(Bulkhead::new(Mode::Enforce, limit, max_queued))
+    Arc::new(Bulkhead::new(Mode::Enforce, limit, max_queued, None))
 }
 
 fn slot(bulkhead: &Arc<Bulkhead>) -> Slot {
-    match bulkhead.enter() {
+    match bulkhead.enter(0) {
         Entry::Slot(slot) => slot,
         other => panic!("expected a slot, not {other:?}"),
     }
 }
 
 fn wait(bulkhead: &Arc<Bulkhead>) -> Waiting {
-    match bulkhead.enter() {
+    match bulkhead.enter(0) {
         Entry::Wait(waiting) => waiting,
         other => panic!("expected a place in the queue, not {other:?}"),
     }
@@ -102,10 +102,10 @@ fn racing_newcomers_share_the_slots_exactly() {
         let bulkhead = enforcing(1, 1);
         let inside = Arc::new(AtomicUsize::new(0));
         let enter = |bulkhead: Arc<Bulkhead>, inside: Arc<AtomicUsize>| {
-            let slot = match bulkhead.enter() {
+            let slot = match bulkhead.enter(0) {
                 Entry::Slot(slot) => slot,
                 Entry::Wait(waiting) => block_on(waiting),
-                Entry::Full => panic!("one slot and one place are enough for two"),
+                Entry::Full { .. } => panic!("one slot and one place are enough for two"),
             };
             assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
             inside.fetch_sub(1, Ordering::SeqCst);

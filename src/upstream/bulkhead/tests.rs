@@ -1,3 +1,5 @@
+mod classes;
+
 use std::pin::pin;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,18 +35,28 @@ impl Wake for Bell {
 }
 
 fn enforcing(limit: usize, max_queued: usize) -> Arc<Bulkhead> {
-    Arc::new(Bulkhead::new(Mode::Enforce, limit, max_queued))
+    Arc::new(Bulkhead::new(Mode::Enforce, limit, max_queued, None))
 }
 
 fn slot(bulkhead: &Arc<Bulkhead>) -> Slot {
-    match bulkhead.enter() {
+    slot_in(bulkhead, 0)
+}
+
+#[track_caller]
+fn slot_in(bulkhead: &Arc<Bulkhead>, class: usize) -> Slot {
+    match bulkhead.enter(class) {
         Entry::Slot(slot) => slot,
         other => panic!("expected a slot, not {other:?}"),
     }
 }
 
 fn wait(bulkhead: &Arc<Bulkhead>) -> Waiting {
-    match bulkhead.enter() {
+    wait_in(bulkhead, 0)
+}
+
+#[track_caller]
+fn wait_in(bulkhead: &Arc<Bulkhead>, class: usize) -> Waiting {
+    match bulkhead.enter(class) {
         Entry::Wait(waiting) => waiting,
         other => panic!("expected a place in the queue, not {other:?}"),
     }
@@ -155,7 +167,7 @@ fn a_refusal_leaves_nothing_behind() {
     let bulkhead = enforcing(1, 0);
     let held = slot(&bulkhead);
     for _ in 0..10 {
-        assert!(matches!(bulkhead.enter(), Entry::Full));
+        assert!(matches!(bulkhead.enter(0), Entry::Full { .. }));
     }
     assert_eq!(bulkhead.view(), (1, 0));
     assert_eq!(bulkhead.would_have(), WouldHave::default());
@@ -165,7 +177,7 @@ fn a_refusal_leaves_nothing_behind() {
 
 #[test]
 fn observing_lets_everybody_through_and_counts() {
-    let bulkhead = Arc::new(Bulkhead::new(Mode::Observe, 2, 1));
+    let bulkhead = Arc::new(Bulkhead::new(Mode::Observe, 2, 1, None));
     let held: Vec<Slot> = (0..5).map(|_| slot(&bulkhead)).collect();
     assert_eq!(bulkhead.view(), (5, 0));
     assert_eq!(
@@ -181,7 +193,7 @@ fn observing_lets_everybody_through_and_counts() {
 
 #[test]
 fn off_only_counts_those_in_flight() {
-    let bulkhead = Arc::new(Bulkhead::new(Mode::Off, 1, 0));
+    let bulkhead = Arc::new(Bulkhead::new(Mode::Off, 1, 0, None));
     let held = [slot(&bulkhead), slot(&bulkhead)];
     assert_eq!(bulkhead.view(), (2, 0));
     assert_eq!(bulkhead.would_have(), WouldHave::default());
@@ -241,9 +253,95 @@ fn a_reload_that_stops_enforcing_lets_all_waiters_in() {
     }
 }
 
+#[test]
+fn a_slot_at_once_or_none_and_nothing_is_counted() {
+    let bulkhead = enforcing(1, 1);
+    let held = bulkhead.enter_now(0).expect("one is free");
+    assert!(bulkhead.enter_now(0).is_none());
+    let waiting = wait(&bulkhead);
+    drop(held);
+    // It was passed on, not put back.
+    assert!(bulkhead.enter_now(0).is_none());
+    drop(waiting);
+    assert!(bulkhead.enter_now(0).is_some());
+    assert_eq!(bulkhead.in_flight(), 0);
+    for mode in [Mode::Observe, Mode::Off] {
+        let bulkhead = Arc::new(Bulkhead::new(mode, 1, 0, None));
+        let held = [bulkhead.enter_now(0), bulkhead.enter_now(0)];
+        assert!(held.iter().all(Option::is_some));
+        assert_eq!(bulkhead.in_flight(), 2);
+        assert_eq!(bulkhead.would_have(), WouldHave::default());
+    }
+}
+
+#[test]
+fn the_smaller_limit_is_in_force() {
+    let bulkhead = enforcing(8, 1);
+    for (adaptive, effective) in [
+        (Some(3), 3),
+        (Some(8), 8),
+        (Some(9), 8),
+        (Some(0), 1),
+        (None, 8),
+    ] {
+        bulkhead.adapt(adaptive);
+        assert_eq!(bulkhead.effective_limit(), effective, "{adaptive:?}");
+    }
+    bulkhead.adapt(Some(5));
+    bulkhead.reconfigure(Mode::Enforce, 4, 1);
+    assert_eq!(bulkhead.effective_limit(), 4);
+    bulkhead.reconfigure(Mode::Enforce, 9, 1);
+    assert_eq!(bulkhead.effective_limit(), 5);
+}
+
+#[test]
+fn a_lower_limit_drains_and_a_higher_one_wakes() {
+    let bulkhead = enforcing(4, 4);
+    let mut held = vec![slot(&bulkhead), slot(&bulkhead), slot(&bulkhead)];
+    bulkhead.adapt(Some(2));
+    assert_eq!(bulkhead.view(), (3, 0));
+    let (mut first, mut second) = (wait(&bulkhead), wait(&bulkhead));
+    let (one, two) = (Arc::default(), Arc::default());
+    assert!(poll(&mut first, &one).is_none());
+    assert!(poll(&mut second, &two).is_none());
+    held.pop();
+    assert_eq!(bulkhead.view(), (2, 2));
+    bulkhead.adapt(Some(3));
+    assert_eq!((one.rung(), two.rung()), (1, 0));
+    bulkhead.adapt(Some(3));
+    bulkhead.adapt(None);
+    assert_eq!((one.rung(), two.rung()), (1, 1));
+    assert_eq!(bulkhead.view(), (4, 0));
+    drop((held, first, second));
+    assert_eq!(bulkhead.view(), (0, 0));
+}
+
+#[test]
+fn a_refusal_says_which_limit_it_was() {
+    let refused = |bulkhead: &Arc<Bulkhead>| match bulkhead.enter(0) {
+        Entry::Full { adaptive } => adaptive,
+        other => panic!("expected a refusal, not {other:?}"),
+    };
+    let bulkhead = enforcing(2, 0);
+    bulkhead.adapt(Some(1));
+    let first = slot(&bulkhead);
+    assert!(refused(&bulkhead));
+    bulkhead.adapt(None);
+    let second = slot(&bulkhead);
+    assert!(!refused(&bulkhead));
+    // With both slots taken it is not the adaptive limit's doing alone.
+    bulkhead.adapt(Some(1));
+    assert!(!refused(&bulkhead));
+    drop(second);
+    assert!(refused(&bulkhead));
+    drop(first);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
-    Enter,
+    Enter(usize),
+    EnterNow(usize),
+    Adapt(Option<usize>),
     Poll(prop::sample::Index),
     DropSlot(prop::sample::Index),
     DropWaiting(prop::sample::Index),
@@ -255,7 +353,9 @@ fn op() -> impl Strategy<Value = Op> {
     let mode =
         prop_oneof![4 => Just(Mode::Enforce), 1 => Just(Mode::Observe), 1 => Just(Mode::Off)];
     prop_oneof![
-        6 => Just(Op::Enter),
+        6 => (0_usize..4).prop_map(Op::Enter),
+        1 => (0_usize..4).prop_map(Op::EnterNow),
+        1 => prop::option::of(0_usize..5).prop_map(Op::Adapt),
         4 => index().prop_map(Op::Poll),
         4 => index().prop_map(Op::DropSlot),
         2 => index().prop_map(Op::DropWaiting),
@@ -270,16 +370,19 @@ proptest! {
     /// when all guards are gone nothing is in use.
     #[test]
     fn no_slot_is_lost_or_made_up(ops in vec(op(), 0..200)) {
-        let bulkhead = enforcing(2, 3);
+        let priority = classes::priority(Mode::Enforce);
+        let bulkhead = Arc::new(Bulkhead::new(Mode::Enforce, 2, 3, Some(&priority)));
         let mut slots: Vec<Slot> = Vec::new();
         let mut waiting: Vec<(Waiting, Arc<Bell>)> = Vec::new();
         for op in ops {
             match op {
-                Op::Enter => match bulkhead.enter() {
+                Op::Enter(class) => match bulkhead.enter(class) {
                     Entry::Slot(slot) => slots.push(slot),
                     Entry::Wait(new) => waiting.push((new, Arc::default())),
-                    Entry::Full => {}
+                    Entry::Full { .. } => {}
                 },
+                Op::EnterNow(class) => slots.extend(bulkhead.enter_now(class)),
+                Op::Adapt(limit) => bulkhead.adapt(limit),
                 Op::Poll(index) if !waiting.is_empty() => {
                     let index = index.index(waiting.len());
                     let (place, bell) = &mut waiting[index];
@@ -308,9 +411,14 @@ proptest! {
             prop_assert!(in_use >= slots.len());
         }
         drop(slots);
-        // Each of those left gets its slot in turn: there is no slot that nobody passes on.
-        for (mut place, bell) in waiting {
-            drop(poll(&mut place, &bell).expect("a slot"));
+        bulkhead.adapt(None);
+        // Those left get their slots in turn: there is no slot that nobody passes on.
+        while !waiting.is_empty() {
+            let mut ready = waiting.iter_mut().enumerate();
+            let slot = ready.find_map(|(at, (place, bell))| Some((at, poll(place, bell)?)));
+            let (at, slot) = slot.expect("somebody has a slot");
+            drop(waiting.swap_remove(at));
+            drop(slot);
         }
         prop_assert_eq!(bulkhead.view(), (0, 0));
     }
@@ -356,12 +464,12 @@ fn threads_never_exceed_the_limit_and_all_get_their_turn() {
             scope.spawn(move || {
                 start.wait();
                 for turn in 0..500 {
-                    match bulkhead.enter() {
+                    match bulkhead.enter(0) {
                         Entry::Slot(slot) => work(slot),
                         // Some leave the queue instead of waiting.
                         Entry::Wait(waiting) if (turn + thread) % 5 == 0 => drop(waiting),
                         Entry::Wait(waiting) => work(block_on(waiting)),
-                        Entry::Full => panic!("the queue has room for every thread"),
+                        Entry::Full { .. } => panic!("the queue has room for every thread"),
                     }
                 }
             });
