@@ -1,10 +1,11 @@
 //! What operators and orchestrators see and do over HTTP, on two small servers.
 //!
 //! The metrics listener may face the network and only reads: `/metrics`, `/livez`, `/readyz`. The
-//! admin listener is bound to loopback and adds the status page and the breaker operations. Both
+//! admin listener is bound to loopback and adds the status page, and operations on breakers and faults. Both
 //! run on the control thread; nothing here is on the path of a request, and nothing here knows
 //! more of the data plane than the [`Admin`] trait tells.
 
+mod fault;
 mod operation;
 mod routes;
 mod server;
@@ -12,6 +13,7 @@ mod status;
 
 use std::sync::Arc;
 
+pub use self::fault::FaultOperation;
 pub use self::server::serve;
 use crate::resilience::breaker::{Operation, Refused};
 use crate::telemetry::metrics::Metrics;
@@ -34,6 +36,10 @@ pub trait Admin: Send + Sync {
         route: Option<&str>,
         operation: Operation,
     ) -> Result<(), OperateError>;
+
+    /// Does `operation` to the faults of an upstream; returns the number of a fault that was
+    /// begun. [`fault()`] is how.
+    fn fault(&self, upstream: &str, operation: FaultOperation) -> Result<Option<u64>, FaultError>;
 }
 
 /// Why a breaker operation was not done.
@@ -47,6 +53,17 @@ pub enum OperateError {
     Refused(Refused),
 }
 
+/// Why an operation on faults was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultError {
+    /// No upstream has this name.
+    NoUpstream,
+    /// The upstream has no fault of this number, or not any more.
+    NoFault,
+    /// The upstream has as many faults as it may.
+    Full,
+}
+
 /// Finds the breaker among `upstreams` and does `operation` to it.
 pub fn operate<'a>(
     upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
@@ -54,10 +71,7 @@ pub fn operate<'a>(
     route: Option<&str>,
     operation: Operation,
 ) -> Result<(), OperateError> {
-    let found = upstreams
-        .into_iter()
-        .find(|candidate| &*candidate.name == upstream);
-    let upstream = found.ok_or(OperateError::NoUpstream)?;
+    let upstream = find(upstreams, upstream).ok_or(OperateError::NoUpstream)?;
     let found = upstream
         .breakers()
         .find(|(owner, _)| owner.as_deref() == route);
@@ -65,6 +79,38 @@ pub fn operate<'a>(
     breaker
         .operate(operation, crate::time::now())
         .map_err(OperateError::Refused)
+}
+
+/// Finds the upstream among `upstreams` and does `operation` to its faults.
+pub fn fault<'a>(
+    upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
+    upstream: &str,
+    operation: FaultOperation,
+) -> Result<Option<u64>, FaultError> {
+    let upstream = find(upstreams, upstream).ok_or(FaultError::NoUpstream)?;
+    let faults = &upstream.faults;
+    let now = crate::time::now();
+    match operation {
+        FaultOperation::Inject { settings, lasts } => faults
+            .add(settings, now + lasts, now)
+            .map(Some)
+            .map_err(|_| FaultError::Full),
+        FaultOperation::Clear(Some(id)) if !faults.remove(id, now) => Err(FaultError::NoFault),
+        FaultOperation::Clear(Some(_)) => Ok(None),
+        FaultOperation::Clear(None) => {
+            faults.clear();
+            Ok(None)
+        }
+    }
+}
+
+fn find<'a>(
+    upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
+    name: &str,
+) -> Option<&'a Arc<Upstream>> {
+    upstreams
+        .into_iter()
+        .find(|candidate| &*candidate.name == name)
 }
 
 /// What a listener serves.

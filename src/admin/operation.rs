@@ -1,5 +1,7 @@
 //! Breaker operations as they are written in a request:
 //! `POST /upstreams/NAME/breaker/ACTION?for=30s&reason=TEXT&route=LISTENER/ROUTE`.
+//!
+//! Those of [`super::fault`] are written alike, and read by the same functions.
 
 use std::time::{Duration, Instant};
 
@@ -18,14 +20,14 @@ const MAX_REASON: usize = 200;
 /// The path of an operation, taken apart but not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Target<'a> {
-    upstream: &'a str,
-    action: &'a str,
+    pub(super) upstream: &'a str,
+    pub(super) action: &'a str,
 }
 
-/// Takes the path of an operation apart; `None` where it is not one.
-pub(super) fn target(path: &str) -> Option<Target<'_>> {
+/// Takes the path of an operation on a `policy` apart; `None` where it is not one.
+pub(super) fn target<'a>(path: &'a str, policy: &str) -> Option<Target<'a>> {
     let (upstream, rest) = path.strip_prefix("/upstreams/")?.split_once('/')?;
-    let action = rest.strip_prefix("breaker/")?;
+    let action = rest.strip_prefix(policy)?.strip_prefix('/')?;
     (!upstream.is_empty() && !action.contains('/')).then_some(Target { upstream, action })
 }
 
@@ -51,11 +53,10 @@ impl Command {
     pub(super) fn parse(target: Target<'_>, query: &str, now: Instant) -> Result<Self, String> {
         let upstream = decode(target.upstream)?;
         let (mut lasts, mut route, mut reason) = (None, None, None);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = decode(value)?;
+        for parameter in parameters(query) {
+            let (key, value) = parameter?;
             match key {
-                "for" => lasts = Some(duration(&value)?),
+                "for" => lasts = Some(duration("an override", &value)?),
                 "route" => route = Some(value),
                 "reason" => reason = Some(loggable(&value)),
                 _ => {
@@ -96,18 +97,28 @@ impl Command {
     }
 }
 
-/// Reads a duration as the configuration's are written, above zero and at most [`MAX_FOR`].
-fn duration(text: &str) -> Result<Duration, String> {
+/// The parameters of a query in their order, values decoded.
+pub(super) fn parameters(query: &str) -> impl Iterator<Item = Result<(&str, String), String>> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decode(value).map(|value| (key, value))
+    })
+}
+
+/// Reads how long `what` lasts: written as durations of the configuration are, above zero and at
+/// most [`MAX_FOR`].
+pub(super) fn duration(what: &str, text: &str) -> Result<Duration, String> {
     match config::duration(text) {
         Err(problem) => Err(format!("`for={text}`: {problem}")),
-        Ok(Duration::ZERO) => Err(format!("`for={text}`: an override lasts for some time")),
+        Ok(Duration::ZERO) => Err(format!("`for={text}`: {what} lasts for some time")),
         Ok(lasts) if lasts > MAX_FOR => Err(format!("`for={text}`: at most 24h")),
         Ok(lasts) => Ok(lasts),
     }
 }
 
 /// Undoes the encoding of a form: `+` is a space, `%XX` a byte.
-fn decode(text: &str) -> Result<String, String> {
+pub(super) fn decode(text: &str) -> Result<String, String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -127,7 +138,7 @@ fn decode(text: &str) -> Result<String, String> {
 }
 
 /// Keeps a reason to one line of moderate length, also in a text log.
-fn loggable(reason: &str) -> String {
+pub(super) fn loggable(reason: &str) -> String {
     let spaced = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
     spaced.take(MAX_REASON).collect()
 }

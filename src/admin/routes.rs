@@ -1,6 +1,7 @@
 //! Which request gets which answer: a function of the request head.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -11,10 +12,12 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tracing::info;
 
-use super::operation::{self, Command};
+use super::fault::{FaultOperation, Order};
+use super::operation::{self, Command, Target};
 use super::status::StatusView;
-use super::{OperateError, Site, Surface};
+use super::{FaultError, OperateError, Site, Surface};
 use crate::resilience::breaker::Refused;
+use crate::resilience::fault::{MOST, WHOLE};
 use crate::telemetry::metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,13 +43,16 @@ pub(super) fn respond<B>(
         return text(StatusCode::FORBIDDEN, refusal);
     }
     let path = request.uri().path();
-    if surface == Surface::Admin
-        && let Some(target) = operation::target(path)
-    {
-        return match *request.method() {
-            Method::POST => operated(site, peer, target, request.uri().query()),
-            _ => not_allowed("POST"),
-        };
+    if surface == Surface::Admin {
+        let query = request.uri().query().unwrap_or_default();
+        for (policy, operate) in OPERATIONS {
+            if let Some(target) = operation::target(path, policy) {
+                return match *request.method() {
+                    Method::POST => operate(site, peer, target, query),
+                    _ => not_allowed("POST"),
+                };
+            }
+        }
     }
     let page: fn(&Site) -> Response<Full<Bytes>> = match (surface, path) {
         (_, "/metrics") => exposition,
@@ -96,14 +102,19 @@ fn status(site: &Site) -> Response<Full<Bytes>> {
     }
 }
 
-/// Parses, does and audits an operation.
+type Operate = fn(&Site, SocketAddr, Target<'_>, &str) -> Response<Full<Bytes>>;
+
+/// What may be operated on, as the path names it, and how.
+const OPERATIONS: [(&str, Operate); 2] = [("breaker", operated), ("fault", faulted)];
+
+/// Parses, does and audits an operation on a breaker.
 fn operated(
     site: &Site,
     peer: SocketAddr,
-    target: operation::Target<'_>,
-    query: Option<&str>,
+    target: Target<'_>,
+    query: &str,
 ) -> Response<Full<Bytes>> {
-    let command = match Command::parse(target, query.unwrap_or_default(), crate::time::now()) {
+    let command = match Command::parse(target, query, crate::time::now()) {
         Ok(command) => command,
         Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
     };
@@ -144,13 +155,76 @@ fn operated(
         upstream,
         route,
         operation = action,
-        for_ms = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX)),
+        for_ms = lasts.map(millis),
         reason,
         %peer,
         outcome,
         "breaker operation"
     );
     text(status, outcome)
+}
+
+/// Parses, does and audits an operation on faults. What the fault looks for in a field is not
+/// logged: it may be a secret.
+fn faulted(
+    site: &Site,
+    peer: SocketAddr,
+    target: Target<'_>,
+    query: &str,
+) -> Response<Full<Bytes>> {
+    let order = match Order::parse(target, query) {
+        Ok(order) => order,
+        Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
+    };
+    let Order {
+        upstream,
+        action,
+        operation,
+        reason,
+    } = order;
+    let (share, counted, lasts, id) = match &operation {
+        FaultOperation::Inject { settings, lasts } => {
+            let share = f64::from(settings.share) / f64::from(WHOLE);
+            (Some(share), Some(settings.counted), Some(*lasts), None)
+        }
+        FaultOperation::Clear(id) => (None, None, None, *id),
+    };
+    let result = site.admin.fault(&upstream, operation);
+    let begun = result.ok().flatten();
+    let (status, outcome) = match result {
+        Ok(Some(id)) => (StatusCode::OK, format!("done: fault {id}")),
+        Ok(None) => (StatusCode::OK, "done".to_owned()),
+        Err(FaultError::NoUpstream) => (
+            StatusCode::NOT_FOUND,
+            format!("no upstream is named `{upstream}`"),
+        ),
+        Err(FaultError::NoFault) => {
+            let id = id.unwrap_or_default();
+            let problem = format!("upstream `{upstream}` has no fault {id}, or not any more");
+            (StatusCode::NOT_FOUND, problem)
+        }
+        Err(FaultError::Full) => (
+            StatusCode::CONFLICT,
+            format!("upstream `{upstream}` has {MOST} faults already: clear one"),
+        ),
+    };
+    info!(
+        upstream,
+        operation = action,
+        fault = begun.or(id),
+        share,
+        counted,
+        for_ms = lasts.map(millis),
+        reason,
+        %peer,
+        outcome,
+        "fault operation"
+    );
+    text(status, outcome)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Says whether a request was meant for a server on loopback: a page from elsewhere that a browser

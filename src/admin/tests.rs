@@ -41,6 +41,10 @@ impl Admin for Process {
             .push((upstream.to_owned(), route, operation));
         self.answer
     }
+
+    fn fault(&self, _: &str, _: FaultOperation) -> Result<Option<u64>, FaultError> {
+        panic!("asked for a fault")
+    }
 }
 
 fn view() -> UpstreamView {

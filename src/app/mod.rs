@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub use self::build::{Built, build, build_with};
-use crate::admin::{self, Admin, OperateError, Site, Surface};
+use crate::admin::{self, Admin, FaultError, FaultOperation, OperateError, Site, Surface};
 use crate::config::model::{self, Config};
 use crate::lifecycle::workers::Worker;
 use crate::lifecycle::{cores, drain, tasks};
@@ -130,6 +130,10 @@ impl Admin for Process {
         operation: Operation,
     ) -> Result<(), OperateError> {
         admin::operate(&self.upstreams, upstream, route, operation)
+    }
+
+    fn fault(&self, upstream: &str, operation: FaultOperation) -> Result<Option<u64>, FaultError> {
+        admin::fault(&self.upstreams, upstream, operation)
     }
 }
 

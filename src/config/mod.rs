@@ -87,6 +87,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     value::duration(text).map_err(|invalid| format!("{}: {}", invalid.message, invalid.help))
 }
 
+/// Reads a size in bytes as the configuration writes it (`64KiB`).
+///
+/// # Errors
+/// Says what is wrong and what to write instead.
+pub fn size(text: &str) -> Result<u64, String> {
+    value::size(text).map_err(|invalid| format!("{}: {}", invalid.message, invalid.help))
+}
+
 /// Reads `text` as if it were the file `name`; `env` looks environment variables up.
 pub fn inspect_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Inspection {
     let mut problems = Vec::new();

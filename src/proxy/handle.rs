@@ -19,6 +19,7 @@ use super::outgoing::Outgoing;
 use super::request::Survey;
 use super::route::Route;
 use super::{Caller, hedge, reply, request, retry};
+use crate::config::model::Mode;
 use crate::pool::Upload;
 use crate::resilience::timeout::{Deadline, Due};
 use crate::telemetry::metrics::Refusal;
@@ -132,8 +133,11 @@ impl Caller {
             hash,
         };
         let answer = match &route.hedge {
-            Some(hedge) => Box::pin(hedge::hedged(&call, hedge, first)).await?,
             None => retry::attempts(&call, first).await?,
+            Some(hedge) if hedge.mode == Mode::Enforce => {
+                Box::pin(hedge::hedged(&call, hedge, first)).await?
+            }
+            Some(hedge) => Box::pin(hedge::observed(&call, hedge, first)).await?,
         };
         Ok((answer, slot))
     }

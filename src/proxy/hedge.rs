@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::answer::Answer;
 use super::attempt::{Call, attempt};
 use super::error::ProxyError;
-use super::retry::{Dispatch, ended};
+use super::retry::{self, Dispatch, ended};
 use super::route::Hedge;
 use crate::config::model::Mode;
 use crate::resilience::breaker::State;
@@ -71,7 +71,7 @@ pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) 
             left -= 1;
             started = time::now();
             match beside(call, hedge, &used, started) {
-                Ok(None) => metrics.would_hedge(),
+                Ok(None) => {}
                 Ok(Some((dispatch, slot))) => {
                     metrics.hedged(Hedged::Sent);
                     used.push(dispatch.0.endpoint().address);
@@ -85,6 +85,38 @@ pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) 
             Some(outcome) if running.is_empty() => return outcome,
             Some(Ok(answer)) => answer.discard(),
             _ => {}
+        }
+    }
+}
+
+/// Goes the way of retries, and counts the hedges that there would have been.
+pub(super) async fn observed(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) -> Outcome {
+    let mut started = first.2;
+    let delay = hedge.delay.delay(started);
+    let mut left = delay.map_or(0, |_| hedge.settings.max_hedges);
+    let used = [first.0.endpoint().address];
+    let mut attempts = Box::pin(retry::attempts(call, first));
+    loop {
+        let due = delay.filter(|_| left > 0);
+        let due = due.and_then(|delay| started.checked_add(delay));
+        let expiry = |now| match due {
+            Some(due) if due <= now => Err(()),
+            due => Ok(due),
+        };
+        let alarm = &call.caller.watch.alarm;
+        if let Ok(outcome) = alarm.race(started, attempts.as_mut(), expiry).await {
+            if let (Ok(answer), Some(took)) = (&outcome, call.exchange.first_byte.get())
+                && answer.is_success(call.route)
+            {
+                hedge.delay.observe(took, time::now());
+            }
+            return outcome;
+        }
+        left -= 1;
+        started = time::now();
+        match beside(call, hedge, &used, started) {
+            Ok(_) => call.route.upstream.metrics.would_hedge(),
+            Err(skipped) => call.route.upstream.metrics.hedged(skipped),
         }
     }
 }
@@ -147,8 +179,8 @@ fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Ended, begun: Instant) -> Outc
     ended.outcome
 }
 
-/// What one more attempt needs, all of it without waiting, or why there is none; nothing where it
-/// is only observed.
+/// What one more attempt needs, all of it without waiting, or why there is none; nothing where
+/// hedges are only observed.
 fn beside(
     call: &Call<'_, '_>,
     hedge: &Hedge,

@@ -1,6 +1,18 @@
 //! Injected faults: which requests they hit, and what happens to those.
+//!
+//! A game day shows whether callers bear a slow or broken upstream before a real one does. What is
+//! decided here is whether one fault hits one attempt; doing it is the business of the request
+//! path, and how long a fault lives that of [`crate::upstream::fault`]: every fault ends.
+//!
+//! Settings: `faults` of an upstream, and the operations of the admin listener.
 
 use std::time::Duration;
+
+/// An upstream has so many faults at once at the most: each costs every attempt a comparison.
+pub const MOST: usize = 16;
+
+/// The whole, in the unit of [`Settings::share`].
+pub const WHOLE: u32 = 100_000;
 
 /// One fault of a game day.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,3 +58,37 @@ impl Action {
         }
     }
 }
+
+impl Settings {
+    /// Whether an attempt is one of those meant: by its method, its path (without query) and the
+    /// first value of its fields, of which `field` is asked by lower-case name. What is not set
+    /// matches any.
+    pub fn matches<'a>(
+        &self,
+        method: &str,
+        path: &str,
+        field: impl FnOnce(&str) -> Option<&'a [u8]>,
+    ) -> bool {
+        let method_fits = self.methods.is_empty() || self.methods.iter().any(|m| m == method);
+        let path_fits = || match self.path_prefix.as_deref() {
+            None => true,
+            Some(prefix) => path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        };
+        let field_fits = || match &self.header {
+            None => true,
+            Some((name, value)) => field(name) == Some(value.as_bytes()),
+        };
+        method_fits && path_fits() && field_fits()
+    }
+
+    /// Whether it hits one of those meant, by 64 random bits: in [`Settings::share`] of all cases.
+    pub fn hit(&self, random: u64) -> bool {
+        let scaled = (u128::from(random) * u128::from(WHOLE)) >> 64;
+        scaled < u128::from(self.share)
+    }
+}
+
+#[cfg(test)]
+mod tests;

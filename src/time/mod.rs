@@ -12,7 +12,8 @@ pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Wall-clock time since the Unix epoch: for logs, never for decisions.
+/// Wall-clock time since the Unix epoch: for logs, and to read dates of the configuration once;
+/// never for decisions.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn unix_now() -> Duration {
     SystemTime::now()

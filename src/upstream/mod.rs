@@ -9,6 +9,8 @@ pub mod budget;
 pub mod bulkhead;
 pub mod classes;
 pub mod endpoint;
+pub mod fault;
+pub mod hedge;
 pub mod rate_limit;
 pub mod resolve;
 pub mod view;
@@ -25,15 +27,15 @@ use self::budget::Budget;
 use self::bulkhead::Bulkhead;
 use self::classes::Classes;
 use self::endpoint::{Endpoint, InFlight};
+use self::fault::Faults;
 use self::rate_limit::RateLimit;
 use self::view::{BreakerView, EndpointView, UpstreamView};
 use crate::balance;
 use crate::config::model;
 use crate::pool::Pool;
 use crate::resilience::adaptive::Sample;
-use crate::rng;
 use crate::telemetry::metrics::UpstreamMetrics;
-use crate::time;
+use crate::{rng, time};
 
 /// What the upstream sees in `Host`.
 #[derive(Clone, Debug)]
@@ -58,8 +60,6 @@ pub struct Upstream {
     pub bulkhead: Arc<Bulkhead>,
     /// Longest wait for a slot, and then for a connection.
     pub queue_timeout: Duration,
-    /// Bounds their rate.
-    pub rate_limit: Option<Arc<RateLimit>>,
     /// Moves the bulkhead's limit.
     pub adaptive: Option<Adaptive>,
     /// Tells the classes of its requests.
@@ -72,6 +72,8 @@ pub struct Upstream {
     pub breaker: Arc<Breaker>,
     /// Those of routes with overrides, by `listener/route`.
     pub own_breakers: Vec<(Arc<str>, Arc<Breaker>)>,
+    /// Faults that are injected into attempts on it.
+    pub faults: Arc<Faults>,
     /// Its counters.
     pub metrics: UpstreamMetrics,
     limits: (usize, usize),
@@ -108,20 +110,24 @@ impl Upstream {
             settings.max_queued,
             config.priority.as_ref(),
         );
-        let limit = |limit| RateLimit::new(limit, crate::time::now());
+        let adaptive = config.adaptive.as_ref();
+        let adaptive = adaptive.map(|settings| Adaptive::new(settings, now));
+        bulkhead.adapt(adaptive.as_ref().and_then(Adaptive::limit));
+        let rate_limit = config.rate_limit.as_ref();
+        let faults = Faults::new(&config.faults, now, time::unix_now());
         Arc::new(Self {
             name: Arc::clone(&config.name),
             host,
-            rate_limit: config.rate_limit.as_ref().map(limit),
+            rate_limit: rate_limit.map(|settings| RateLimit::new(settings, now)),
             bulkhead: Arc::new(bulkhead),
             queue_timeout: settings.queue_timeout,
-            rate_limit: rate_limit.map(|settings| RateLimit::new(settings, now)),
             adaptive,
             classes: config.priority.as_ref().map(Classes::new),
             budget: Arc::new(Budget::new(config.budget.clone(), now)),
             pool,
             breaker,
             own_breakers,
+            faults: Arc::new(faults),
             metrics,
             limits: (settings.max_requests, settings.max_queued),
             endpoints: ArcSwap::default(),
@@ -204,21 +210,21 @@ impl Upstream {
             name: Arc::clone(&self.name),
             in_flight,
             max_requests: self.limits.0,
-            effective_max_requests: self.limits.0,
+            effective_max_requests: self.bulkhead.effective_limit(),
             queued,
             max_queued: self.limits.1,
             would_have: self.bulkhead.would_have(),
-            would_reorder: 0,
-            classes: Vec::new(),
-            adaptive: None,
-            rate_limit: None,
-            budget: None,
+            would_reorder: self.bulkhead.would_reorder(),
+            classes: self.bulkhead.classes(),
+            adaptive: self.adaptive.as_ref().map(Adaptive::view),
+            rate_limit: self.rate_limit.as_ref().map(|limit| limit.view(now)),
+            budget: Some(self.budget.view(now)),
             connections_active,
             connections_idle,
             max_connections: self.pool.limits().max_connections,
             endpoints: self.endpoints.load().iter().map(endpoint).collect(),
             ejection: None,
-            faults: Vec::new(),
+            faults: self.faults.view(now),
             breakers: self.breakers().map(breaker).collect(),
         }
     }

@@ -1,7 +1,11 @@
 use super::*;
 
 fn parse(path: &str, query: &str, now: Instant) -> Result<Command, String> {
-    Command::parse(target(path).expect("the path of an operation"), query, now)
+    Command::parse(
+        target(path, "breaker").expect("the path of an operation"),
+        query,
+        now,
+    )
 }
 
 #[test]
@@ -14,8 +18,9 @@ fn only_paths_of_operations_are_taken() {
         "/upstreams//breaker/open",
         "/upstreams/search/breaker/open/more",
         "/upstreams/search/pool/open",
+        "/upstreams/search/breakers/open",
     ] {
-        assert_eq!(target(path), None, "{path}");
+        assert_eq!(target(path, "breaker"), None, "{path}");
     }
 }
 
