@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 
 use super::Caller;
 use super::answer::{Answer, checked};
@@ -25,9 +25,10 @@ use crate::pool::{
 use crate::resilience::Verdict;
 use crate::resilience::fault::Action;
 use crate::resilience::timeout::Deadline;
-use crate::time;
 use crate::upstream::breaker::Permit;
 use crate::upstream::endpoint::InFlight;
+use crate::upstream::fault::Hit;
+use crate::{rng, time};
 
 /// What the attempts of a request at one upstream have in common.
 pub(super) struct Call<'a, 'r> {
@@ -123,8 +124,8 @@ impl Attempt<'_, '_> {
         endpoint: &InFlight,
         now: Instant,
     ) -> Result<(Response<Download>, Connection), Failed> {
-        if self.call.route.upstream.faults.is_any() {
-            Box::pin(self.suffer(now)).await?;
+        if let Some(hit) = self.fault(now) {
+            Box::pin(self.suffer(hit, now)).await?;
         }
         // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
         let mut fresh = false;
@@ -158,19 +159,18 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Undergoes the fault that hits this attempt, if one does.
-    async fn suffer(&mut self, now: Instant) -> Result<(), Failed> {
+    /// The fault that hits this attempt, if one does.
+    fn fault(&self, now: Instant) -> Option<Hit> {
+        let outgoing = self.call.outgoing.borrow();
+        let headers = outgoing.headers();
+        let field = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        let (method, path) = (outgoing.method().as_str(), outgoing.path());
+        let faults = &self.call.route.upstream.faults;
+        faults.pick(method, path, field, rng::u64, now)
+    }
+
+    async fn suffer(&mut self, hit: Hit, now: Instant) -> Result<(), Failed> {
         let route = self.call.route;
-        let hit = {
-            let outgoing = self.call.outgoing.borrow();
-            let (method, path) = (outgoing.method().as_str(), outgoing.path());
-            let headers = outgoing.headers();
-            let field = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
-            let random = crate::rng::u64();
-            let faults = &route.upstream.faults;
-            faults.pick(method, path, field, random, now)
-        };
-        let Some(hit) = hit else { return Ok(()) };
         route.upstream.metrics.fault_injected(hit.action);
         self.call.exchange.fault.set(Some(hit.action.as_str()));
         if !hit.counted {

@@ -99,6 +99,8 @@ pub struct Sample {
 pub struct View {
     /// The limit.
     pub limit: u32,
+    /// The least that it may become.
+    pub min: u32,
     /// Long-term response time, once known (Gradient2 only).
     pub baseline: Option<Duration>,
     /// Mean response time of the last window that had one.
@@ -194,6 +196,7 @@ impl Machine {
     pub fn view(&self) -> View {
         View {
             limit: self.limit(),
+            min: self.settings.min,
             baseline: self.baseline.get(),
             latency: self.latency,
             samples: self.samples,

@@ -71,6 +71,7 @@ impl Adaptive {
         AdaptiveView {
             mode: state.mode,
             limit: view.limit,
+            min: view.min,
             baseline: view.baseline,
             latency: view.latency,
             samples: view.samples,

@@ -32,7 +32,7 @@ impl Metrics {
     }
 }
 
-/// Handles of one breaker, which observes it: see [`super::events`].
+/// Handles of one breaker, which observes it: see [`crate::telemetry::events`].
 #[derive(Clone, Debug)]
 pub struct BreakerMetrics {
     pub(in crate::telemetry) upstream: Arc<str>,
