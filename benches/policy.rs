@@ -18,20 +18,19 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use outrigger::app::{self, Built};
-use outrigger::balance;
-use outrigger::config::model::{self, Mode};
-use outrigger::config::{self, Config};
+use outrigger::balance::{self, HashKey, Policy};
+use outrigger::config::{self, Config, model::Mode};
 use outrigger::resilience::breaker::{Counted, Machine, Settings, Transition};
 use outrigger::resilience::hedge::Delay;
 use outrigger::resilience::timeout::{Deadline, parse_grpc_timeout};
-use outrigger::resilience::{Verdict, bulkhead as pure, rate_limit};
-use outrigger::rng;
+use outrigger::resilience::{Verdict, bulkhead as pure};
 use outrigger::telemetry::metrics::Metrics;
 use outrigger::time;
 use outrigger::upstream::breaker::{Breaker, Observer};
 use outrigger::upstream::budget::{Budget, Withdrawal};
 use outrigger::upstream::bulkhead::{Bulkhead, Entry};
-use outrigger::upstream::rate_limit::RateLimit;
+use outrigger::upstream::endpoint::InFlight;
+use outrigger::upstream::endpoints::{Endpoints, Found};
 
 /// Between two calls of a policy, and as long as a call takes.
 const STEP: Duration = Duration::from_micros(1);
@@ -42,8 +41,8 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     breaker(&mut criterion);
     bulkhead(&mut criterion);
-    rate_limit(&mut criterion);
-    choice(&mut criterion);
+    balance(&mut criterion);
+    route(&mut criterion);
     deadline(&mut criterion);
     criterion.final_summary();
 }
@@ -273,15 +272,80 @@ fn contend(threads: usize, cycles: u64, cycle: impl Fn(&mut Ticks) + Sync) -> Du
     })
 }
 
-fn choice(criterion: &mut Criterion) {
+/// A set of so many endpoints under a policy, one of them ejected if `troubled`.
+fn endpoints(policy: Policy, count: u8, troubled: bool, now: Instant) -> Endpoints {
+    let mut config = defaults().upstreams.remove(0);
+    config.balance.policy = policy;
+    let endpoints = Endpoints::new(&config, 1, now);
+    let found = (1..=count).map(|n| Found {
+        address: ([10, 0, 0, n], 80).into(),
+        host: HeaderValue::from_static("api"),
+        weight: 1,
+    });
+    endpoints.set(&found.collect::<Vec<_>>(), now);
+    while troubled && endpoints.view(now).iter().all(|e| e.ejected_for.is_none()) {
+        let picked = endpoints.pick(&[], None, now).expect("there is one");
+        let witness = picked.witness().expect("there is something to learn");
+        endpoints.learn(witness, Verdict::Failure, STEP, now);
+    }
+    endpoints
+}
+
+fn balance(criterion: &mut Criterion) {
+    let decay = Duration::from_secs(10);
+    let policies = [
+        ("least in flight", Policy::LeastInFlight),
+        ("peak ewma", Policy::PeakEwma { decay }),
+        ("round robin", Policy::RoundRobin),
+        ("weighted", Policy::Weighted),
+        (
+            "ring hash",
+            Policy::RingHash(HashKey::Header("x-customer".to_owned())),
+        ),
+    ];
     let mut group = criterion.benchmark_group("balance");
-    for endpoints in [1_usize, 2, 10] {
-        group.bench_function(BenchmarkId::new("pick", endpoints), |bencher| {
-            bencher.iter(|| balance::pick(|index| index & 1, endpoints, rng::u64(), None));
+    for (name, policy) in &policies {
+        for count in [1, 3, 50] {
+            let now = time::now();
+            let endpoints = endpoints(policy.clone(), count, false, now);
+            let mut key = 0_u64;
+            group.bench_function(
+                BenchmarkId::new(format!("pick, drop: {name}"), count),
+                |b| {
+                    b.iter(|| {
+                        key = key.wrapping_add(1);
+                        let hash = Some(balance::hash(&key.to_be_bytes()));
+                        endpoints.pick(&[], hash, now)
+                    });
+                },
+            );
+        }
+    }
+    for count in [3, 50] {
+        let now = time::now();
+        let troubled = endpoints(Policy::LeastInFlight, count, true, now);
+        group.bench_function(BenchmarkId::new("pick, drop: one is ejected", count), |b| {
+            b.iter(|| troubled.pick(&[], None, now));
+        });
+    }
+    for threads in THREADS {
+        let id = BenchmarkId::new("pick, learn, drop: 3 endpoints", threads);
+        group.bench_function(id, |bencher| {
+            let endpoints = endpoints(Policy::LeastInFlight, 3, false, time::now());
+            bencher.iter_custom(|cycles| {
+                contend(threads, cycles, |ticks| {
+                    let picked = endpoints.pick(&[], None, ticks.next());
+                    if let Some(witness) = picked.as_ref().and_then(InFlight::witness) {
+                        endpoints.learn(witness, Verdict::Success, STEP, ticks.next());
+                    }
+                })
+            });
         });
     }
     group.finish();
+}
 
+fn route(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     for routes in [1, 10, 100] {
         let built = routed(routes);

@@ -1,11 +1,20 @@
-//! The choice of an endpoint: of two taken at random, the one with less in flight.
+//! The choice of an endpoint: which of those that may be picked gets the next attempt.
 //!
-//! Two random choices come close to the best of all at the price of two reads, and callers that
-//! decide at the same moment do not all flock to the same endpoint (Mitzenmacher, "The Power of
-//! Two Choices in Randomized Load Balancing", 2001). The choice is pure: loads and random bits
-//! come in as arguments, nothing is remembered or allocated.
+//! It protects a slow endpoint from being sent as much as a fast one, and callers from finding
+//! out one by one which endpoint is busy. The choice is pure: loads come in as a [`Loads`], random
+//! bits as a [`Draw`], nothing is remembered, locked or allocated. Absent: health. Who is ejected
+//! or was tried before simply has no share. Settings: the `balance` table.
+
+mod ewma;
+mod hash;
+mod ring;
+mod two;
 
 use std::time::Duration;
+
+pub use self::ewma::Ewma;
+pub use self::hash::hash;
+pub use self::ring::Ring;
 
 /// `balance` table.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,152 +52,94 @@ pub enum HashKey {
     Cookie(String),
 }
 
-/// Picks one of `n` endpoints, by index.
-///
-/// `loads` gives what each has in flight, `random` 64 random bits. `exclude` (the endpoint that
-/// just failed) is picked only where it is the only one. `None` if there is none at all.
-pub fn pick(
-    loads: impl Fn(usize) -> usize,
-    n: usize,
-    random: u64,
-    exclude: Option<usize>,
-) -> Option<usize> {
-    let exclude = exclude.filter(|&excluded| excluded < n && n > 1);
-    let candidates = n - usize::from(exclude.is_some());
-    let endpoint = |candidate: usize| match exclude {
-        Some(excluded) if candidate >= excluded => candidate + 1,
-        _ => candidate,
-    };
-    match candidates {
-        0 => None,
-        1 => Some(endpoint(0)),
-        _ => {
-            let first = below(candidates, random >> 32);
-            let mut second = below(candidates - 1, random & HALF);
-            if second >= first {
-                second += 1;
-            }
-            let (first, second) = (endpoint(first), endpoint(second));
-            // The order of the two is random, so that the first may win every tie.
-            Some(if loads(second) < loads(first) {
-                second
-            } else {
-                first
-            })
+/// What is known of the endpoints at the moment of the choice, by index.
+pub trait Loads {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Weight times [`slow_start`], at most 10^6; an endpoint with 0 is not picked.
+    fn share(&self, index: usize) -> u32;
+
+    /// Attempts in flight.
+    fn in_flight(&self, index: usize) -> usize;
+
+    /// Latency as it is expected now, microseconds; `None` before the first sample.
+    fn latency(&self, index: usize) -> Option<f64>;
+
+    /// Says that all shares are known to be the same and above 0, which saves looking at all.
+    fn even(&self) -> bool;
+}
+
+/// What the choice does not get from the endpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Draw {
+    /// Random bits.
+    pub random: u64,
+    /// Counts the picks of [`Policy::RoundRobin`].
+    pub turn: usize,
+    /// [`hash`] of the request's key, if it has one.
+    pub hash: Option<u64>,
+}
+
+impl Policy {
+    /// Chooses one of the endpoints that have a share; `None` if there is none.
+    ///
+    /// `ring` is that of the present endpoints; without one, or without a key,
+    /// [`Policy::RingHash`] is [`Policy::LeastInFlight`].
+    pub fn choose(&self, loads: &impl Loads, ring: Option<&Ring>, draw: Draw) -> Option<usize> {
+        match self {
+            Self::LeastInFlight => two::least_in_flight(loads, draw.random),
+            Self::PeakEwma { .. } => two::peak_ewma(loads, draw.random),
+            Self::RoundRobin => in_turn(loads, draw.turn),
+            Self::Weighted => by_share(loads, draw.random),
+            Self::RingHash(_) => match ring.zip(draw.hash) {
+                Some((ring, hash)) => {
+                    // With nobody to find, the walk would be around the whole ring.
+                    let any = loads.even() || (0..loads.count()).any(|i| loads.share(i) > 0);
+                    any.then(|| ring.find(hash, |index| loads.share(index) > 0))?
+                }
+                None => two::least_in_flight(loads, draw.random),
+            },
         }
     }
 }
 
-/// The lower half of the random bits.
-const HALF: u64 = u32::MAX as u64;
+/// The share of an endpoint that is new, thousandths.
+const FLOOR: u32 = 100;
 
-/// Scales 32 random bits to `0..bound`; the bias is below `bound` in 2^32.
-fn below(bound: usize, bits: u64) -> usize {
-    let scaled = (bits as u128 * bound as u128) >> 32;
-    usize::try_from(scaled).unwrap_or_default()
+/// The share of an endpoint that needs no slow start, thousandths.
+const FULL: u32 = 1000;
+
+/// Share of its traffic that an endpoint gets `since` it came, in thousandths: from a tenth to the
+/// whole in a straight line. A tenth and not nothing, so that it has something to warm up by. The
+/// whole at once where `over` is zero.
+pub fn slow_start(since: Duration, over: Duration) -> u32 {
+    let risen = since.as_nanos().saturating_mul(u128::from(FULL));
+    let risen = risen.checked_div(over.as_nanos());
+    let share = risen.and_then(|risen| u32::try_from(risen).ok());
+    share.unwrap_or(FULL).clamp(FLOOR, FULL)
+}
+
+/// The `turn`-th, round and round, of those that have a share: so that the gap which an ejected
+/// endpoint leaves is filled by all and not by the next one. How large shares are is no matter.
+fn in_turn(loads: &impl Loads, turn: usize) -> Option<usize> {
+    let n = loads.count();
+    if loads.even() {
+        return turn.checked_rem(n);
+    }
+    let mut those = (0..n).filter(|&index| loads.share(index) > 0);
+    let nth = turn.checked_rem(those.clone().count())?;
+    those.nth(nth)
+}
+
+/// One at random, in proportion to the shares.
+fn by_share(loads: &impl Loads, random: u64) -> Option<usize> {
+    if loads.even() {
+        let n = loads.count();
+        return (n > 0).then(|| two::below(n, random >> 32));
+    }
+    two::one(loads.count(), |index| loads.share(index), random >> 32)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn idle(_: usize) -> usize {
-        0
-    }
-
-    /// How often each of `n` endpoints is picked in `draws`.
-    fn histogram(
-        loads: impl Fn(usize) -> usize,
-        n: usize,
-        exclude: Option<usize>,
-        draws: usize,
-    ) -> Vec<usize> {
-        let mut rng = fastrand::Rng::with_seed(7);
-        let mut counts = vec![0; n];
-        for _ in 0..draws {
-            counts[pick(&loads, n, rng.u64(..), exclude).expect("there are endpoints")] += 1;
-        }
-        counts
-    }
-
-    #[test]
-    fn none_of_none() {
-        assert_eq!(pick(idle, 0, 42, None), None);
-        assert_eq!(pick(idle, 0, 42, Some(0)), None);
-    }
-
-    #[test]
-    fn the_only_one_even_if_excluded() {
-        assert_eq!(pick(idle, 1, u64::MAX, None), Some(0));
-        assert_eq!(pick(idle, 1, u64::MAX, Some(0)), Some(0));
-    }
-
-    #[test]
-    fn the_less_loaded_of_two_whatever_the_bits() {
-        let loads = |index| [3, 2][index];
-        for random in [0, 1, HALF, HALF + 1, u64::MAX] {
-            assert_eq!(pick(loads, 2, random, None), Some(1));
-            assert_eq!(pick(loads, 2, random, Some(1)), Some(0));
-            assert_eq!(pick(loads, 2, random, Some(0)), Some(1));
-        }
-    }
-
-    #[test]
-    fn an_index_that_is_not_there_excludes_nothing() {
-        assert_eq!(histogram(idle, 3, Some(3), 300).len(), 3);
-        assert_eq!(pick(|index| [0, 5][index], 2, 0, Some(2)), Some(0));
-    }
-
-    #[test]
-    fn the_random_bits_break_ties_evenly() {
-        for (n, exclude) in [(2, None), (5, None), (5, Some(2)), (64, None)] {
-            let draws = 20_000;
-            let counts = histogram(idle, n, exclude, draws);
-            let fair = draws / (n - usize::from(exclude.is_some()));
-            for (index, count) in counts.into_iter().enumerate() {
-                if exclude == Some(index) {
-                    assert_eq!(count, 0);
-                } else {
-                    let off = count.abs_diff(fair);
-                    assert!(off * 4 < fair, "{index} of {n}: {count}, fair is {fair}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_most_loaded_is_never_picked_and_the_least_loaded_most() {
-        // Of n endpoints in order of load, the k-th (from 0) wins against the n - 1 - k above it.
-        let counts = histogram(|index| index, 4, None, 12_000);
-        assert_eq!(counts[3], 0);
-        for (index, expected) in [6_000, 4_000, 2_000].into_iter().enumerate() {
-            assert!(
-                counts[index].abs_diff(expected) < expected / 10,
-                "{counts:?}"
-            );
-        }
-    }
-
-    proptest! {
-        /// The pick is one of those offered, and there is another one that is no better.
-        #[test]
-        fn the_pick_is_allowed_and_beats_somebody(
-            loads in proptest::collection::vec(0_usize..4, 1..9),
-            random: u64,
-            exclude in proptest::option::of(0_usize..10),
-        ) {
-            let n = loads.len();
-            let picked = pick(|index| loads[index], n, random, exclude).expect("one of them");
-            prop_assert!(picked < n);
-            let mut others = (0..n).filter(|&i| i != picked && Some(i) != exclude);
-            if n > 1 {
-                prop_assert_ne!(Some(picked), exclude);
-            }
-            if others.clone().next().is_some() {
-                prop_assert!(others.any(|other| loads[picked] <= loads[other]));
-            }
-        }
-    }
-}
+mod tests;

@@ -9,31 +9,27 @@ pub mod budget;
 pub mod bulkhead;
 pub mod classes;
 pub mod endpoint;
-pub mod fault;
-pub mod hedge;
-pub mod rate_limit;
+pub mod endpoints;
 pub mod resolve;
 pub mod view;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use self::adaptive::Adaptive;
 use self::breaker::Breaker;
 use self::budget::Budget;
 use self::bulkhead::Bulkhead;
-use self::classes::Classes;
-use self::endpoint::{Endpoint, InFlight};
-use self::fault::Faults;
-use self::rate_limit::RateLimit;
-use self::view::{BreakerView, EndpointView, UpstreamView};
-use crate::balance;
+use self::endpoint::{InFlight, Witness};
+use self::endpoints::{Endpoints, Found};
+use self::view::{BreakerView, EjectionView, UpstreamView};
+use crate::balance::HashKey;
 use crate::config::model;
 use crate::pool::Pool;
-use crate::resilience::adaptive::Sample;
+use crate::resilience::Verdict;
 use crate::telemetry::metrics::UpstreamMetrics;
 use crate::{rng, time};
 
@@ -77,7 +73,7 @@ pub struct Upstream {
     /// Its counters.
     pub metrics: UpstreamMetrics,
     limits: (usize, usize),
-    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    endpoints: Endpoints,
 }
 
 /// What an [`Upstream`] is put together from.
@@ -130,39 +126,44 @@ impl Upstream {
             faults: Arc::new(faults),
             metrics,
             limits: (settings.max_requests, settings.max_queued),
-            endpoints: ArcSwap::default(),
+            endpoints: Endpoints::new(config, rng::u64(), time::now()),
         })
     }
 
-    /// Picks an endpoint and counts an attempt on it; `None` where no address is known.
-    pub fn pick(&self) -> Option<InFlight> {
-        let endpoints = self.endpoints.load();
-        let load = |index: usize| endpoints.get(index).map_or(usize::MAX, |e| e.in_flight());
-        let random = if endpoints.len() > 1 { rng::u64() } else { 0 };
-        let picked = balance::pick(load, endpoints.len(), random, None)?;
-        endpoints.get(picked).map(Endpoint::enter)
+    /// Picks an endpoint and counts an attempt on it: see [`Endpoints::pick`].
+    pub fn pick(&self, avoid: &[SocketAddr], hash: Option<u64>, now: Instant) -> Option<InFlight> {
+        self.endpoints.pick(avoid, hash, now)
     }
 
-    /// The present endpoints.
-    pub fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
-        self.endpoints.load_full()
+    /// What a request is hashed by for [`Self::pick`], if it is.
+    pub const fn hash_key(&self) -> Option<&HashKey> {
+        self.endpoints.hash_key()
+    }
+
+    /// Learns from the verdict on an attempt that `took` so long, on the attempt clock.
+    pub fn learn(&self, witness: Witness, verdict: Verdict, took: Duration, now: Instant) {
+        self.endpoints.learn(witness, verdict, took, now);
+    }
+
+    /// Ends the ejection of an endpoint at an operator's word; says whether it was ejected.
+    pub fn restore(&self, address: SocketAddr, now: Instant) -> bool {
+        self.endpoints.restore(address, now)
+    }
+
+    /// What outlier ejection has done up to now.
+    pub fn ejection_view(&self, now: Instant) -> EjectionView {
+        self.endpoints.ejection_view(now)
+    }
+
+    /// How many endpoints there are.
+    pub fn endpoint_count(&self) -> usize {
+        self.endpoints.count()
     }
 
     /// Takes over a new set of endpoints; those that were there keep their state.
-    pub fn set_endpoints(&self, found: Vec<Arc<Endpoint>>) {
-        let present = self.endpoints.load_full();
-        let kept = |new: Arc<Endpoint>| {
-            let same = |old: &&Arc<Endpoint>| old.address == new.address && old.host == new.host;
-            present
-                .iter()
-                .find(same)
-                .map_or_else(|| Arc::clone(&new), Arc::clone)
-        };
-        let endpoints: Vec<_> = found.into_iter().map(kept).collect();
-        self.endpoints.store(Arc::new(endpoints));
-        let present = self.endpoints.load_full();
-        self.pool
-            .retain(|address| present.iter().any(|e| e.address == address));
+    pub fn set_endpoints(&self, found: &[Found], now: Instant) {
+        self.endpoints.set(found, now);
+        self.pool.retain(|address| self.endpoints.contains(address));
     }
 
     /// Hands the adaptive limit a sample: of an answer that took `rtt`, or of one that an overloaded
@@ -194,13 +195,6 @@ impl Upstream {
     pub fn view(&self, now: Instant) -> UpstreamView {
         let (in_flight, queued) = self.bulkhead.view();
         let (connections_active, connections_idle) = self.pool.counts();
-        let endpoint = |e: &Arc<Endpoint>| EndpointView {
-            address: e.address,
-            in_flight: e.in_flight(),
-            weight: 1,
-            ejected_for: None,
-            latency: None,
-        };
         let breaker = |(route, breaker): (Option<Arc<str>>, &Arc<Breaker>)| BreakerView {
             route,
             mode: breaker.mode(),
@@ -222,9 +216,7 @@ impl Upstream {
             connections_active,
             connections_idle,
             max_connections: self.pool.limits().max_connections,
-            endpoints: self.endpoints.load().iter().map(endpoint).collect(),
-            ejection: None,
-            faults: self.faults.view(now),
+            endpoints: self.endpoints.view(now),
             breakers: self.breakers().map(breaker).collect(),
         }
     }

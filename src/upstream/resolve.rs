@@ -17,7 +17,7 @@ use hickory_resolver::{Resolver, TokioResolver};
 use http::HeaderValue;
 
 use super::Upstream;
-use super::endpoint::Endpoint;
+use super::endpoints::Found;
 use crate::config::model;
 use crate::sync::{Mutex, lock};
 use crate::telemetry::metrics::DnsFailure;
@@ -194,7 +194,7 @@ impl Resolution {
             self.publish(&all);
             tracing::info!(
                 upstream = &*self.upstream.name,
-                endpoints = self.upstream.endpoints().len(),
+                endpoints = self.upstream.endpoint_count(),
                 "endpoints changed"
             );
         }
@@ -217,17 +217,34 @@ impl Resolution {
     }
 
     fn publish(&self, known: &[Known]) {
-        let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
-        for known in known {
-            for address in &known.addresses {
-                let address = SocketAddr::new(*address, known.config.port);
-                if !endpoints.iter().any(|endpoint| endpoint.address == address) {
-                    endpoints.push(Endpoint::new(address, known.host.clone()));
-                }
+        self.upstream.set_endpoints(&found(known), time::now());
+    }
+}
+
+/// All addresses of all configured endpoints. Each address of a name has the weight of the name;
+/// one that several names give has the `Host` of the first and the greatest of their weights, not
+/// the sum: it is one machine under two names.
+fn found(known: &[Known]) -> Vec<Found> {
+    let mut all: Vec<Found> = Vec::new();
+    for Known {
+        config,
+        host,
+        addresses,
+    } in known
+    {
+        for address in addresses {
+            let address = SocketAddr::new(*address, config.port);
+            match all.iter_mut().find(|found| found.address == address) {
+                Some(found) => found.weight = found.weight.max(config.weight),
+                None => all.push(Found {
+                    address,
+                    host: host.clone(),
+                    weight: config.weight,
+                }),
             }
         }
-        self.upstream.set_endpoints(endpoints);
     }
+    all
 }
 
 /// Longest pause between attempts to resolve a name of which no address is known.
@@ -270,6 +287,33 @@ mod tests {
         );
         assert_eq!(literal("LocalHost"), Some(IpAddr::from([127, 0, 0, 1])));
         assert_eq!(literal("payments.internal"), None);
+    }
+
+    #[test]
+    fn an_address_of_two_names_has_the_first_host_and_the_greater_weight() {
+        let known = |host: &str, weight, addresses: &[u8]| {
+            let config = model::Endpoint {
+                host: host.into(),
+                port: 80,
+                weight,
+            };
+            Known {
+                host: host_header(&config).unwrap(),
+                addresses: addresses.iter().map(|&n| [10, 0, 0, n].into()).collect(),
+                config,
+            }
+        };
+        let found = found(&[known("a", 2, &[1, 2]), known("b", 5, &[2, 3])]);
+        let found: Vec<_> = found
+            .iter()
+            .map(|f| (f.address.to_string(), f.host.to_str().unwrap(), f.weight))
+            .collect();
+        let expected = [
+            ("10.0.0.1:80", "a", 2),
+            ("10.0.0.2:80", "a", 5),
+            ("10.0.0.3:80", "b", 5),
+        ];
+        assert_eq!(found, expected.map(|(a, h, w)| (a.to_owned(), h, w)));
     }
 
     #[test]

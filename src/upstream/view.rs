@@ -62,7 +62,7 @@ pub struct EndpointView {
     pub weight: u32,
     /// Time until its ejection ends, while it is ejected.
     pub ejected_for: Option<Duration>,
-    /// Its response time, averaged over the last seconds, where it is measured.
+    /// Its latency as it is expected now, once known (peak EWMA only).
     pub latency: Option<Duration>,
 }
 
