@@ -19,11 +19,13 @@ use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use outrigger::app::{self, Built};
 use outrigger::balance::{self, HashKey, Policy};
-use outrigger::config::{self, Config, model::Mode};
+use outrigger::config::model::{self, Mode};
+use outrigger::config::{self, Config};
 use outrigger::resilience::breaker::{Counted, Machine, Settings, Transition};
 use outrigger::resilience::hedge::Delay;
 use outrigger::resilience::timeout::{Deadline, parse_grpc_timeout};
-use outrigger::resilience::{Verdict, bulkhead as pure};
+use outrigger::resilience::{Verdict, bulkhead as pure, rate_limit};
+use outrigger::rng;
 use outrigger::telemetry::metrics::Metrics;
 use outrigger::time;
 use outrigger::upstream::breaker::{Breaker, Observer};
@@ -31,6 +33,8 @@ use outrigger::upstream::budget::{Budget, Withdrawal};
 use outrigger::upstream::bulkhead::{Bulkhead, Entry};
 use outrigger::upstream::endpoint::InFlight;
 use outrigger::upstream::endpoints::{Endpoints, Found};
+use outrigger::upstream::hedge::HedgeDelay;
+use outrigger::upstream::rate_limit::RateLimit;
 
 /// Between two calls of a policy, and as long as a call takes.
 const STEP: Duration = Duration::from_micros(1);

@@ -41,56 +41,9 @@ impl Admin for Process {
             .push((upstream.to_owned(), route, operation));
         self.answer
     }
-}
 
-fn view() -> UpstreamView {
-    UpstreamView {
-        name: "search".into(),
-        in_flight: 3,
-        max_requests: 64,
-        queued: 1,
-        max_queued: 32,
-        would_have: WouldHave {
-            queued: 7,
-            refused: 4,
-        },
-        connections_active: 3,
-        connections_idle: 5,
-        max_connections: 64,
-        endpoints: vec![EndpointView {
-            address: "[::1]:8080".parse().unwrap(),
-            in_flight: 2,
-            weight: 1,
-            ejected_for: None,
-            latency: None,
-        }],
-        breakers: vec![BreakerView {
-            route: None,
-            mode: Mode::Enforce,
-            view: View {
-                state: State::Open,
-                counts: Counts {
-                    calls: 40,
-                    failed: 10,
-                    slow: 30,
-                    overdue: 3,
-                },
-                failure_rate: Some(0.25),
-                slow_rate: None,
-                opens: 2,
-                open_remaining: Duration::from_millis(3250),
-                probes_left: 0,
-                override_remaining: None,
-                transitions: 5,
-                last: Some(Transition {
-                    from: State::HalfOpen,
-                    to: State::Open,
-                    cause: Cause::Overdue,
-                    counts: Counts::default(),
-                    open_wait: None,
-                }),
-            },
-        }],
+    fn fault(&self, _: &str, _: FaultOperation) -> Result<Option<u64>, FaultError> {
+        panic!("asked for a fault")
     }
 }
 

@@ -123,12 +123,10 @@ impl Attempt<'_, '_> {
         &mut self,
         endpoint: &InFlight,
         now: Instant,
-    ) -> Result<Answered, Failed> {
-        let upstream = &self.route.upstream;
-        let endpoint = upstream
-            .pick(&[], None, now)
-            .ok_or(ProxyError::NoEndpoint)?;
-        exchange.endpoint = Some(endpoint.endpoint().address);
+    ) -> Result<(Response<Download>, Connection), Failed> {
+        if let Some(hit) = self.fault(now) {
+            Box::pin(self.suffer(hit, now)).await?;
+        }
         // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
         let mut fresh = false;
         loop {

@@ -176,9 +176,13 @@ impl Caller {
         exchange: &mut Exchange,
     ) -> Result<Slot, ProxyError> {
         let upstream = &route.upstream;
-        let waiting = match upstream.bulkhead.enter(0) {
+        let waiting = match upstream.bulkhead.enter(class) {
             Entry::Slot(slot) => return Ok(slot),
-            Entry::Full { .. } => {
+            Entry::Full { adaptive: true } => {
+                upstream.metrics.bulkhead_rejected(Refusal::Adaptive);
+                return Err(ProxyError::AdaptiveLimit);
+            }
+            Entry::Full { adaptive: false } => {
                 upstream.metrics.bulkhead_rejected(Refusal::Full);
                 return Err(ProxyError::BulkheadFull);
             }

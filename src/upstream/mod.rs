@@ -10,6 +10,9 @@ pub mod bulkhead;
 pub mod classes;
 pub mod endpoint;
 pub mod endpoints;
+pub mod fault;
+pub mod hedge;
+pub mod rate_limit;
 pub mod resolve;
 pub mod view;
 
@@ -23,13 +26,17 @@ use self::adaptive::Adaptive;
 use self::breaker::Breaker;
 use self::budget::Budget;
 use self::bulkhead::Bulkhead;
+use self::classes::Classes;
 use self::endpoint::{InFlight, Witness};
 use self::endpoints::{Endpoints, Found};
-use self::view::{BreakerView, EjectionView, UpstreamView};
+use self::fault::Faults;
+use self::rate_limit::RateLimit;
+use self::view::{BreakerView, UpstreamView};
 use crate::balance::HashKey;
 use crate::config::model;
 use crate::pool::Pool;
 use crate::resilience::Verdict;
+use crate::resilience::adaptive::Sample;
 use crate::telemetry::metrics::UpstreamMetrics;
 use crate::{rng, time};
 
@@ -126,7 +133,7 @@ impl Upstream {
             faults: Arc::new(faults),
             metrics,
             limits: (settings.max_requests, settings.max_queued),
-            endpoints: Endpoints::new(config, rng::u64(), time::now()),
+            endpoints: Endpoints::new(config, rng::u64(), now),
         })
     }
 
@@ -148,11 +155,6 @@ impl Upstream {
     /// Ends the ejection of an endpoint at an operator's word; says whether it was ejected.
     pub fn restore(&self, address: SocketAddr, now: Instant) -> bool {
         self.endpoints.restore(address, now)
-    }
-
-    /// What outlier ejection has done up to now.
-    pub fn ejection_view(&self, now: Instant) -> EjectionView {
-        self.endpoints.ejection_view(now)
     }
 
     /// How many endpoints there are.
@@ -217,6 +219,8 @@ impl Upstream {
             connections_idle,
             max_connections: self.pool.limits().max_connections,
             endpoints: self.endpoints.view(now),
+            ejection: Some(self.endpoints.ejection_view(now)),
+            faults: self.faults.view(now),
             breakers: self.breakers().map(breaker).collect(),
         }
     }

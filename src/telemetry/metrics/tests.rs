@@ -13,75 +13,7 @@ use crate::resilience::fault::Action;
 use crate::resilience::retry::{Denied, Why};
 use crate::telemetry::gauges::tests::scrape;
 use crate::upstream::breaker::Observer as _;
-use crate::upstream::bulkhead::WouldHave;
-use crate::upstream::view::{BreakerView, EndpointView};
-
-/// Series and their values, parsed back from the text format.
-fn scrape(metrics: &Metrics, views: &[UpstreamView]) -> BTreeMap<String, f64> {
-    parse(&metrics.render(views, true).unwrap())
-}
-
-fn parse(text: &str) -> BTreeMap<String, f64> {
-    text.lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| {
-            let (series, value) = line.rsplit_once(' ').expect("a series and its value");
-            (series.to_owned(), value.parse().expect("a number"))
-        })
-        .collect()
-}
-
-fn breaker_view(route: Option<&str>, state: State) -> BreakerView {
-    BreakerView {
-        route: route.map(Into::into),
-        mode: Mode::Enforce,
-        view: View {
-            state,
-            counts: Counts {
-                calls: 40,
-                failed: 10,
-                slow: 30,
-                overdue: 3,
-            },
-            failure_rate: Some(0.25),
-            slow_rate: None,
-            opens: 2,
-            open_remaining: Duration::ZERO,
-            probes_left: 0,
-            override_remaining: None,
-            transitions: 5,
-            last: None,
-        },
-    }
-}
-
-fn view() -> UpstreamView {
-    UpstreamView {
-        name: "search".into(),
-        in_flight: 3,
-        max_requests: 64,
-        queued: 1,
-        max_queued: 32,
-        would_have: WouldHave {
-            queued: 7,
-            refused: 4,
-        },
-        connections_active: 3,
-        connections_idle: 5,
-        max_connections: 64,
-        endpoints: vec![EndpointView {
-            address: "[::1]:8080".parse().unwrap(),
-            in_flight: 2,
-            weight: 1,
-            ejected_for: None,
-            latency: None,
-        }],
-        breakers: vec![
-            breaker_view(None, State::Closed),
-            breaker_view(Some("edge/v2"), State::HalfOpen),
-        ],
-    }
-}
+use crate::upstream::view::sample;
 
 fn everything() -> (Metrics, ListenerMetrics) {
     let metrics = Metrics::new(2).unwrap();
