@@ -45,6 +45,9 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     breaker(&mut criterion);
     bulkhead(&mut criterion);
+    rate_limit(&mut criterion);
+    budget(&mut criterion);
+    hedge(&mut criterion);
     balance(&mut criterion);
     route(&mut criterion);
     deadline(&mut criterion);
