@@ -166,10 +166,10 @@ impl<W> Machine<W> {
     ///
     /// A class that there is not is the first one, here and everywhere.
     pub fn enter(&mut self, class: usize, waiter: W) -> Entry {
-        let class = self.known(class);
         if self.enter_now(class) {
             return Entry::Granted;
         }
+        let class = self.known(class);
         if !self.has_place(class) {
             return Entry::Full;
         }
@@ -301,8 +301,8 @@ impl<W> Machine<W> {
         let class = self.known(class);
         if let Some(class) = self.classes.get_mut(class) {
             class.in_use += 1;
-            self.in_use += 1;
         }
+        self.in_use += 1;
     }
 
     /// Whether a newcomer may queue and leave to the other classes what is reserved for them.

@@ -118,3 +118,53 @@ fn racing_newcomers_share_the_slots_exactly() {
         assert_eq!(bulkhead.view(), (0, 0));
     });
 }
+
+#[test]
+fn a_grant_that_crosses_an_adaptation_is_made_once() {
+    loom::model(|| {
+        let bulkhead = enforcing(2, 2);
+        bulkhead.adapt(Some(1));
+        let held = slot(&bulkhead);
+        let (first, second) = (wait(&bulkhead), wait(&bulkhead));
+        let releasing = thread::spawn(move || drop(held));
+        let adapted = Arc::clone(&bulkhead);
+        let adapting = thread::spawn(move || adapted.adapt(None));
+        let first = block_on(first);
+        let second = block_on(second);
+        releasing.join().unwrap();
+        adapting.join().unwrap();
+        assert_eq!((bulkhead.view(), bulkhead.in_flight()), ((2, 0), 2));
+        drop((first, second));
+        assert_eq!(bulkhead.view(), (0, 0));
+    });
+}
+
+#[test]
+fn a_grant_to_a_class_that_crosses_a_departure_goes_to_the_other() {
+    loom::model(|| {
+        let class = |name: &str| crate::config::model::Class {
+            name: name.into(),
+            share: 50_000,
+        };
+        let priority = Priority {
+            mode: Mode::Enforce,
+            header: None,
+            classes: vec![class("live"), class("batch")],
+            default: 0,
+        };
+        let bulkhead = Arc::new(Bulkhead::new(Mode::Enforce, 1, 2, Some(&priority)));
+        let held = slot(&bulkhead);
+        let place = |class| match bulkhead.enter(class) {
+            Entry::Wait(waiting) => waiting,
+            other => panic!("expected a place in the queue, not {other:?}"),
+        };
+        let (leaves, stays) = (place(0), place(1));
+        let releasing = thread::spawn(move || drop(held));
+        let leaving = thread::spawn(move || drop(leaves));
+        drop(block_on(stays));
+        releasing.join().unwrap();
+        leaving.join().unwrap();
+        assert_eq!(bulkhead.view(), (0, 0));
+        assert!(bulkhead.classes().iter().all(|class| class.in_flight == 0));
+    });
+}
