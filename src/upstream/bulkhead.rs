@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::view::ClassView;
-use crate::config::model::{Mode, Priority};
+use crate::config::model::{self, Mode, Priority};
 use crate::resilience::bulkhead::{self, Machine, Order, WaiterId, Would};
 use crate::sync::{Mutex, lock};
 
@@ -81,7 +81,7 @@ impl Bulkhead {
         if priority.is_some_and(|priority| priority.mode == Mode::Observe) {
             machine.set_order(Order::Arrival);
         }
-        let class = |class: &crate::config::model::Class| Class {
+        let class = |class: &model::Class| Class {
             name: Arc::clone(&class.name),
             rejected: 0,
         };

@@ -142,7 +142,7 @@ fn a_grant_that_crosses_an_adaptation_is_made_once() {
 #[test]
 fn a_grant_to_a_class_that_crosses_a_departure_goes_to_the_other() {
     loom::model(|| {
-        let class = |name: &str| crate::config::model::Class {
+        let class = |name: &str| model::Class {
             name: name.into(),
             share: 50_000,
         };

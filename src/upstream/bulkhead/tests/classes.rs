@@ -1,7 +1,6 @@
 //! Classes of requests.
 
 use super::*;
-use crate::config::model;
 
 const LIVE: usize = 0;
 const BATCH: usize = 1;
