@@ -36,8 +36,8 @@ impl Adaptive {
 
     /// Takes a sample. Returns the new limit for the bulkhead where there is one to enforce.
     ///
-    /// The lock is released by then. Two changes lie at least a window apart, so the later one is
-    /// handed on last.
+    /// The lock is released by then. Two changes lie at least a window apart: far longer than
+    /// handing one on takes, so they arrive in order.
     #[must_use = "the bulkhead is to be told"]
     pub fn sample(&self, sample: Sample, now: Instant) -> Option<usize> {
         let mut state = lock(&self.state);

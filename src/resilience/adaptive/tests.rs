@@ -184,6 +184,16 @@ fn a_baseline_that_is_out_of_date_decays_after_its_use() {
 }
 
 #[test]
+fn a_baseline_of_just_twice_the_latency_is_kept() {
+    // Powers of two, so that mean and ratio are exact.
+    let mut bench = Bench::new(gradient2());
+    assert_eq!(bench.machine.view().baseline, None);
+    bench.window(answer(750 * MS, 1));
+    bench.window(answer(250 * MS, 1));
+    assert_eq!(bench.machine.view().baseline, Some(500 * MS));
+}
+
+#[test]
 fn a_drop_lowers_the_limit_whatever_else_is_in_its_window() {
     let mut bench = Bench::new(gradient2());
     for _ in 0..9 {
@@ -265,6 +275,11 @@ fn a_clock_that_goes_back_stands_still() {
     bench.now = early;
     assert_eq!(bench.window(answer(10 * MS, 20)), None);
     assert_eq!(bench.machine.view().latency, None);
+    let mut bench = Bench::new(gradient2());
+    let later = bench.now + Duration::from_secs(9);
+    bench.machine.reconfigure(gradient2(), later);
+    bench.window(answer(10 * MS, 20));
+    assert_eq!(bench.machine.view().latency, None, "nor behind a reload");
 }
 
 /// The specification told naively: every sample of the window is listed, the baseline's first
