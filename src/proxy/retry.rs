@@ -104,6 +104,10 @@ async fn again(
     }
     let alarm = &call.caller.watch.alarm;
     alarm.until(now, now.checked_add(delay)?).await;
+    if !call.outgoing.borrow().is_here() {
+        // The attempt in hand read on meanwhile, beyond what is kept.
+        return deny(call, Denied::Committed);
+    }
     dispatch(call, tried, why, withdrawal)
 }
 

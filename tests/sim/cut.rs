@@ -24,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::caller::{Caller, get, post};
 use crate::upstream::{Reach, Step, Upstream, dripping, ms, ok, ok_after, send};
-use crate::world::{World, settle, simulate};
+use crate::world::{World, simulate};
 
 /// What is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub(crate) struct Scenario {
     pub(crate) request: Vec<(Duration, String)>,
     /// The status where nothing is cut.
     pub(crate) status: u16,
+    /// How long after the cut nothing may be left of it.
+    pub(crate) within: Duration,
     /// What must hold beside the rest when it is over.
     pub(crate) afterwards: fn(&World),
 }
@@ -72,6 +74,7 @@ impl Default for Scenario {
             after: ms(1),
             request: vec![(Duration::ZERO, get("/subject"))],
             status: 200,
+            within: ms(1),
             afterwards: |_| {},
         }
     }
@@ -109,7 +112,7 @@ impl Scenario {
             Way::Connection => self.cut_connection(&world, moment, false).await,
             Way::Caller => self.cut_connection(&world, moment, true).await,
         };
-        settle().await;
+        time::sleep(self.within).await;
         world.check(others.get());
         time::sleep(Duration::from_secs(1)).await;
         assert_eq!(others.get(), 0);

@@ -86,7 +86,11 @@ fn between_attempts_that_do_not_connect() {
 #[test]
 fn while_an_upload_is_sent_again() {
     let scenario = Scenario {
-        settings: settings("retries = 2\nnon_idempotent = true", ""),
+        // Nobody reads an upload during the wait, or sees that its caller has left: a short one.
+        settings: settings(
+            "retries = 2\nnon_idempotent = true\nbackoff = { base = \"1ms\", jitter = \"none\" }",
+            "",
+        ),
         script: || {
             let mut seen = 0;
             Upstream::new(move |_| {
@@ -108,6 +112,7 @@ fn while_an_upload_is_sent_again() {
             (ms(50), "01234".to_owned()),
             (ms(200), "56789".to_owned()),
         ],
+        within: ms(3),
         afterwards: budget_is_whole,
         ..Scenario::default()
     };
