@@ -15,6 +15,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod demo;
+pub mod explain;
 pub mod lifecycle;
 pub mod listener;
 mod net;

@@ -5,6 +5,7 @@
 
 mod check;
 mod exec;
+mod explain;
 mod probe;
 mod run;
 
@@ -56,6 +57,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Explain what becomes of a request: route, policies, worst case, and what cannot work
+    Explain(Explain),
     /// See a slow upstream being cut loose, in one command and without a configuration
     Demo(Demo),
     /// Ask a running proxy whether it is alive; exit code 0 or 1
@@ -103,6 +106,25 @@ struct Target {
 }
 
 #[derive(Args, Debug)]
+struct Explain {
+    /// The configuration file
+    file: PathBuf,
+    /// The method of the request, such as GET
+    method: String,
+    /// Its URL as the caller writes it, such as http://127.0.0.1:9001/v2, or its path
+    url: String,
+    /// A field of the request; may be given more than once
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// The listener that it arrives at, where the URL does not say
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// How the explanation is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Args, Debug)]
 struct Demo {
     /// The proxy's port for the steady upstream, the next being for the moody one; 0 takes any
     /// free ports for everything [default: 8001, if free]
@@ -147,6 +169,7 @@ pub fn main() -> ExitCode {
     let code = match arguments.command {
         Command::Run { config } => run::run(&config.file),
         Command::Check { file, format } => check::check(&file, format),
+        Command::Explain(arguments) => explain::explain(arguments),
         Command::Demo(demo) => run_demo(demo),
         Command::Healthcheck { target, ready } => probe::healthcheck(&target, ready),
         Command::Wait { target, timeout } => probe::wait(&target, timeout),

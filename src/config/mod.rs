@@ -95,6 +95,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     value::size(text).map_err(|invalid| format!("{}: {}", invalid.message, invalid.help))
 }
 
+/// Writes a duration as the configuration does, in the largest unit that fits.
+pub fn show_duration(duration: Duration) -> String {
+    value::show_duration(duration)
+}
+
 /// Reads `text` as if it were the file `name`; `env` looks environment variables up.
 pub fn inspect_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Inspection {
     let mut problems = Vec::new();

@@ -153,7 +153,12 @@ impl Matcher {
     }
 
     fn matches(&self, method: &Method, host: &str, path: &str) -> bool {
-        let host_fits = match &self.host {
+        self.fits_host(host) && self.fits_path(path) && self.fits_method(method)
+    }
+
+    /// Whether the host without its port is one of those that match.
+    pub fn fits_host(&self, host: &str) -> bool {
+        match &self.host {
             None => true,
             Some(HostPattern::Exact(name)) => host.eq_ignore_ascii_case(name),
             Some(HostPattern::Suffix(suffix)) => {
@@ -162,13 +167,20 @@ impl Matcher {
                         .get(host.len() - suffix.len()..)
                         .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
             }
-        };
-        host_fits
-            && self.path_prefix.as_deref().is_none_or(|prefix| {
-                path.strip_prefix(prefix)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
-            && (self.methods.is_empty() || self.methods.contains(method))
+        }
+    }
+
+    /// Whether the path begins with the segments that match.
+    pub fn fits_path(&self, path: &str) -> bool {
+        self.path_prefix.as_deref().is_none_or(|prefix| {
+            path.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    }
+
+    /// Whether the method is one of those that match.
+    pub fn fits_method(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
     }
 }
 
@@ -191,9 +203,11 @@ impl RouteTable {
 
 /// The host that the request names, without port; empty where it names none.
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
-    if let Some(host) = uri.host() {
-        return host;
-    }
+    uri.host().unwrap_or_else(|| host_field(headers))
+}
+
+/// What the `Host` field says, without its port; empty where there is none.
+pub(crate) fn host_field(headers: &HeaderMap) -> &str {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok())

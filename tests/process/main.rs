@@ -13,6 +13,7 @@ mod bulkhead;
 mod callers;
 mod discovery;
 mod expect;
+mod explain;
 mod faults;
 mod framing;
 mod http;
