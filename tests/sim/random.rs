@@ -64,7 +64,7 @@ queue_timeout = \"50ms\"
 max_connections = {max_connections}
 max_idle = {}
 idle_timeout = \"300ms\"
-[upstreams.u.timeouts]
+[defaults.timeouts]
 connect = \"100ms\"
 first_byte = \"200ms\"
 request = \"400ms\"
@@ -226,6 +226,9 @@ fn reach(rng: &mut Rng) -> Reach {
 async fn run(seed: u64) -> Vec<String> {
     let mut rng = Rng::with_seed(seed);
     let settings = settings(&mut rng);
+    if std::env::var_os("OUTRIGGER_SIM_SEED").is_some() {
+        println!("{settings}");
+    }
     let (mut answers, mut reaches) = (rng.fork(), rng.fork());
     let script = Upstream::new(move |arrived| answer(&mut answers, arrived));
     let script = script.reached(move || reach(&mut reaches));
