@@ -227,7 +227,7 @@ fn build_route(
     let breaker = route.breaker.as_ref().unwrap_or(&settings.breaker);
     let deadline_header = route.timeouts.deadline_header.as_deref();
     let retry = &route.retry;
-    let retries = retry.mode == Mode::Enforce && retry.settings.retries > 0;
+    let retries = retry.mode != Mode::Off && retry.settings.retries > 0;
     let key = retry.idempotency_key_header.parse().ok();
     let hedge = route.hedge.as_ref().map(|hedge| Hedge {
         mode: hedge.mode,

@@ -78,7 +78,7 @@ impl Replay {
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        lock(&self.0).size.clone()
+        lock(&self.0).size
     }
 
     pub(super) fn is_end(&self, position: usize) -> bool {

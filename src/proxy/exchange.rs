@@ -29,6 +29,8 @@ pub(super) struct Exchange {
     pub(super) now: Instant,
     pub(super) route: Option<Arc<Route>>,
     pub(super) grpc: bool,
+    /// The caller waits to be told before it sends its body.
+    pub(super) expects: bool,
     method: Method,
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
@@ -63,6 +65,7 @@ impl Exchange {
             now,
             route: None,
             grpc: false,
+            expects: false,
             method: request.method().clone(),
             path: logged
                 .then(|| request.uri().path_and_query().cloned())
@@ -170,6 +173,8 @@ impl Exchange {
 
     fn entry(&self, total: Duration) -> Entry<'_> {
         let route = self.route.as_deref();
+        let answered = self.reason.is_none() || self.aborted;
+        let served = self.served.as_ref().filter(|_| answered);
         Entry {
             time: time::unix_now().saturating_sub(total),
             listener: &self.caller.listener.name,
@@ -181,7 +186,7 @@ impl Exchange {
             reason: self.reason,
             endpoint: self.endpoint.get(),
             attempts: self.attempts.get(),
-            served_by: self.served.as_ref().map(|route| &*route.upstream.name),
+            served_by: served.map(|route| &*route.upstream.name),
             hedged: self.hedged.get(),
             fault: self.fault.get(),
             request_id: self.request_id.as_ref().and_then(|id| id.to_str().ok()),

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::EXPECT;
 use http::{Request, Response};
 
 use super::answer::Answer;
@@ -65,6 +64,7 @@ impl Caller {
     ) -> Result<Answer, ProxyError> {
         let survey = request::survey(request, self.listener.downstream.max_header_bytes)?;
         exchange.grpc = survey.grpc;
+        exchange.expects = survey.has_expect;
         let routes = self.listener.routes.load();
         let route = routes.find(request.method(), request.uri(), request.headers());
         let mut route = Arc::clone(route.ok_or(ProxyError::NoRoute)?);
@@ -242,8 +242,8 @@ fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
     if request.body().is_empty() {
         // It had none, or it was taken to be sent.
         !exchange.is_uploaded()
-    } else if request.headers().contains_key(EXPECT) {
-        // A caller that asks first has sent nothing, and reading would tell it to go on.
+    } else if exchange.expects {
+        // A caller that asks first may have sent nothing, and reading would tell it to go on.
         true
     } else {
         !request.body_mut().is_all_here()

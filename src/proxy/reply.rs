@@ -117,7 +117,7 @@ fn problem_json(error: ProxyError, row: &Row, exchange: &Exchange) -> Bytes {
     if let ProxyError::BadRequest(rule) = error {
         problem["detail"] = rule.into();
     }
-    if let Some(route) = &exchange.route {
+    if let Some(route) = exchange.serving() {
         problem["upstream"] = (*route.upstream.name).into();
     }
     Bytes::from(problem.to_string())

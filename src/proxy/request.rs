@@ -27,7 +27,8 @@ pub(super) struct Survey {
     pub(super) grpc: bool,
     grpc_timeout: Option<HeaderValue>,
     has_request_id: bool,
-    has_expect: bool,
+    /// The caller waits to be told before it sends its body.
+    pub(super) has_expect: bool,
     has_hop_by_hop: bool,
 }
 

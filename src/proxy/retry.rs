@@ -65,7 +65,7 @@ async fn again(
         route, deadline, ..
     } = call;
     let upstream = &route.upstream;
-    if route.retry.mode == Mode::Off {
+    if route.retry.mode == Mode::Off || route.retry.settings.retries == 0 {
         return None;
     }
     let Retries { plan, tried } = retries.get_or_insert_with(|| Retries {
