@@ -1,16 +1,18 @@
 //! What operators and orchestrators see and do over HTTP, on two small servers.
 //!
 //! The metrics listener may face the network and only reads: `/metrics`, `/livez`, `/readyz`. The
-//! admin listener is bound to loopback and adds the status page, and operations on breakers and faults. Both
-//! run on the control thread; nothing here is on the path of a request, and nothing here knows
-//! more of the data plane than the [`Admin`] trait tells.
+//! admin listener is bound to loopback and adds the status page, and operations on breakers,
+//! faults and endpoints. Both run on the control thread; nothing here is on the path of a request,
+//! and nothing here knows more of the data plane than the [`Admin`] trait tells.
 
 mod fault;
 mod operation;
+mod restore;
 mod routes;
 mod server;
 mod status;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use self::fault::FaultOperation;
@@ -40,6 +42,10 @@ pub trait Admin: Send + Sync {
     /// Does `operation` to the faults of an upstream; returns the number of a fault that was
     /// begun. [`fault()`] is how.
     fn fault(&self, upstream: &str, operation: FaultOperation) -> Result<Option<u64>, FaultError>;
+
+    /// Ends the ejection of an endpoint; says whether it was ejected, `None` where no upstream has
+    /// this name. [`restore()`] is how.
+    fn restore(&self, upstream: &str, endpoint: SocketAddr) -> Option<bool>;
 }
 
 /// Why a breaker operation was not done.
@@ -102,6 +108,16 @@ pub fn fault<'a>(
             Ok(None)
         }
     }
+}
+
+/// Finds the upstream among `upstreams` and ends the ejection of its endpoint.
+pub fn restore<'a>(
+    upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
+    upstream: &str,
+    endpoint: SocketAddr,
+) -> Option<bool> {
+    let upstream = find(upstreams, upstream)?;
+    Some(upstream.restore(endpoint, crate::time::now()))
 }
 
 fn find<'a>(

@@ -15,7 +15,7 @@ use tracing::info;
 use super::fault::{FaultOperation, Order};
 use super::operation::{self, Command, Target};
 use super::status::StatusView;
-use super::{FaultError, OperateError, Site, Surface};
+use super::{FaultError, OperateError, Site, Surface, restore};
 use crate::resilience::breaker::Refused;
 use crate::resilience::fault::{MOST, WHOLE};
 use crate::telemetry::metrics;
@@ -52,6 +52,12 @@ pub(super) fn respond<B>(
                     _ => not_allowed("POST"),
                 };
             }
+        }
+        if let Some(target) = restore::target(path) {
+            return match *request.method() {
+                Method::POST => restored(site, peer, target, query),
+                _ => not_allowed("POST"),
+            };
         }
     }
     let page: fn(&Site) -> Response<Full<Bytes>> = match (surface, path) {
@@ -219,6 +225,45 @@ fn faulted(
         %peer,
         outcome,
         "fault operation"
+    );
+    text(status, outcome)
+}
+
+/// Parses, does and audits the end of an ejection.
+fn restored(
+    site: &Site,
+    peer: SocketAddr,
+    target: restore::Target<'_>,
+    query: &str,
+) -> Response<Full<Bytes>> {
+    let order = match restore::Order::parse(target, query) {
+        Ok(order) => order,
+        Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
+    };
+    let restore::Order {
+        upstream,
+        endpoint,
+        reason,
+    } = &order;
+    let (status, outcome) = match site.admin.restore(upstream, *endpoint) {
+        Some(true) => (StatusCode::OK, "done".to_owned()),
+        Some(false) => (
+            StatusCode::CONFLICT,
+            format!("endpoint `{endpoint}` of `{upstream}` is not ejected"),
+        ),
+        None => (
+            StatusCode::NOT_FOUND,
+            format!("no upstream is named `{upstream}`"),
+        ),
+    };
+    info!(
+        upstream,
+        %endpoint,
+        operation = "restore",
+        reason,
+        %peer,
+        outcome,
+        "endpoint operation"
     );
     text(status, outcome)
 }

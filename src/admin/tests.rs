@@ -42,6 +42,11 @@ impl Admin for Process {
         self.answer
     }
 
+    /// Of its upstream, one address is ejected.
+    fn restore(&self, upstream: &str, endpoint: SocketAddr) -> Option<bool> {
+        (upstream == "search").then(|| endpoint.to_string() == "127.0.0.1:8080")
+    }
+
     fn fault(&self, _: &str, _: FaultOperation) -> Result<Option<u64>, FaultError> {
         panic!("asked for a fault")
     }
@@ -370,4 +375,38 @@ async fn a_connection_serves_one_request() {
     let answer = server.raw(&head.repeat(2)).await;
     assert!(answer.head.contains("connection: close"), "{answer:?}");
     assert_eq!(answer.body, "ok\n", "and no second answer");
+}
+
+#[tokio::test]
+async fn an_ejection_is_ended_by_a_post_to_the_admin_listener() {
+    let server = Server::admin();
+    let restore = |upstream: &str, address: &str| {
+        format!("/upstreams/{upstream}/endpoints/{address}/restore?reason=replaced")
+    };
+    for (upstream, address, status, said) in [
+        ("search", "127.0.0.1:8080", 200, "done"),
+        ("search", "[::1]:8080", 409, "is not ejected"),
+        (
+            "surch",
+            "127.0.0.1:8080",
+            404,
+            "no upstream is named `surch`",
+        ),
+        (
+            "search",
+            "search-a:80",
+            400,
+            "is not an address with a port",
+        ),
+    ] {
+        let answer = server.ask("POST", &restore(upstream, address)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body.contains(said), "{answer:?}");
+    }
+    let target = restore("search", "127.0.0.1:8080");
+    let read = server.ask("GET", &target).await;
+    assert_eq!(read.status, 405);
+    assert!(read.head.contains("allow: post"), "{read:?}");
+    let elsewhere = Server::metrics().ask("POST", &target).await;
+    assert_eq!(elsewhere.status, 404);
 }

@@ -135,6 +135,10 @@ impl Admin for Process {
     fn fault(&self, upstream: &str, operation: FaultOperation) -> Result<Option<u64>, FaultError> {
         admin::fault(&self.upstreams, upstream, operation)
     }
+
+    fn restore(&self, upstream: &str, endpoint: SocketAddr) -> Option<bool> {
+        admin::restore(&self.upstreams, upstream, endpoint)
+    }
 }
 
 /// What the control thread is given.
