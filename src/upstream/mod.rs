@@ -33,7 +33,7 @@ use self::fault::Faults;
 use self::rate_limit::RateLimit;
 use self::view::{BreakerView, UpstreamView};
 use crate::balance::HashKey;
-use crate::config::model;
+use crate::config::model::{self, Mode};
 use crate::pool::Pool;
 use crate::resilience::Verdict;
 use crate::resilience::adaptive::Sample;
@@ -219,7 +219,8 @@ impl Upstream {
             connections_idle,
             max_connections: self.pool.limits().max_connections,
             endpoints: self.endpoints.view(now),
-            ejection: Some(self.endpoints.ejection_view(now)),
+            ejection: Some(self.endpoints.ejection_view(now))
+                .filter(|ejection| ejection.mode != Mode::Off),
             faults: self.faults.view(now),
             breakers: self.breakers().map(breaker).collect(),
         }
