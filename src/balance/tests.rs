@@ -206,6 +206,9 @@ fn idle_endpoints_are_picked_in_proportion_to_their_shares() {
         let counts = histogram(&policy, &idle(&[100, 1000]), 11_000);
         assert_near(&counts, &[1_000, 10_000]);
     }
+    // Where shares are part of the cost, they are not part of the draw.
+    let counts = histogram(&PEAK, &idle(&[1000, 2000, 3000]), 12_000);
+    assert_near(&counts, &[4_000; 3]);
 }
 
 #[test]

@@ -40,8 +40,8 @@ pub(super) fn peak_ewma(loads: &impl Loads, random: u64) -> Option<usize> {
         let in_flight = loads.in_flight(index);
         let cost = match loads.latency(index) {
             Some(latency) => latency * (count(in_flight) + 1.0),
-            // Nothing is known of it: one request finds out, the others wait for its news.
-            None if in_flight == 0 => 0.0,
+            // Nothing is known of it: one request finds out (for nothing), the others wait for its
+            // news.
             None => UNKNOWN * count(in_flight),
         };
         cost / f64::from(share.max(1))

@@ -234,7 +234,6 @@ impl<K: Copy + Ord> Machine<K> {
             Some(endpoint) if endpoint.until.is_some() => {
                 endpoint.until = None;
                 endpoint.since = now;
-                self.plan();
                 true
             }
             _ => gone,
@@ -350,8 +349,9 @@ impl<K: Copy + Ord> Machine<K> {
     fn forget(&mut self, end: Duration) {
         let (start, interval) = (self.interval_start, self.interval());
         for endpoint in self.present.values_mut() {
-            if endpoint.until.is_none() && endpoint.memory > 0 {
-                // Counted from the ends of intervals, so that the one begun does not count.
+            if endpoint.memory > 0 {
+                // Counted from the ends of intervals, so that the one begun does not count; of
+                // those that are ejected none does.
                 let all = intervals(end.saturating_sub(start), interval);
                 let late = endpoint.since.saturating_sub(start);
                 let missed = late.as_nanos().div_ceil(interval.as_nanos().max(1));

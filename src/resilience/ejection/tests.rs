@@ -453,6 +453,11 @@ fn an_operator_ends_an_ejection() {
     assert!(bench.machine.restore(1, now));
     bench.set(&[0, 1, 2], s(6));
     assert!(bench.ejected(s(6)).is_empty());
+    // What is over at that instant needs no end.
+    assert_eq!(bench.eject(0, s(6)), s(30));
+    bench.set(&[1, 2], s(7));
+    let now = at(&bench, s(36));
+    assert!(!bench.machine.restore(0, now));
 }
 
 #[test]
@@ -461,6 +466,19 @@ fn time_does_not_run_backwards_and_odd_settings_do_no_harm() {
     bench.eject(1, s(40));
     bench.record(0, Failure, 5, s(1));
     assert_eq!(bench.ejected(s(0)), [1]);
+    let mut bench = Bench::new(settings(), 3);
+    assert!(bench.ejected(s(40)).is_empty());
+    bench.record(1, Failure, 5, s(1));
+    assert_eq!(bench.ejected(s(69)), [1]);
+    let mut bench = Bench::new(
+        Settings {
+            min_volume: 0,
+            min_endpoints: 0,
+            ..settings()
+        },
+        3,
+    );
+    assert!(bench.ejected(s(10)).is_empty(), "no outcome is no failure");
     let zero = Duration::ZERO;
     let mut bench = Bench::new(
         Settings {

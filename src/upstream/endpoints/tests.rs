@@ -243,14 +243,14 @@ fn observing_counts_and_leaves_everybody_in() {
     // As with enforcement, it could be ejected again once it was back, and for longer.
     bench.requests(600, &[2], s(31));
     assert_eq!(bench.view(s(31)).would_eject, 2);
-    bench.requests(600, &[2], s(90));
-    assert_eq!(bench.view(s(90)).would_eject, 2);
-    assert!(bench.picks(300, s(91))[&address(2)] > 50);
-    assert!(!bench.endpoints.restore(address(2), bench.origin + s(92)));
+    bench.requests(600, &[2], s(80));
+    assert_eq!(bench.view(s(80)).would_eject, 2);
+    assert!(bench.picks(300, s(80))[&address(2)] > 50);
     // Nor does a new set let them hear of it.
-    bench.set(&equal(&[1, 3]), s(60));
-    bench.set(&equal(&[1, 2, 3]), s(61));
-    assert!(bench.ejected(s(61)).is_empty());
+    bench.set(&equal(&[1, 3]), s(81));
+    bench.set(&equal(&[1, 2, 3]), s(82));
+    assert!(bench.ejected(s(82)).is_empty());
+    assert!(!bench.endpoints.restore(address(2), bench.origin + s(83)));
 }
 
 #[test]
@@ -323,6 +323,7 @@ fn a_new_host_for_an_address_keeps_its_ejection() {
     bench.set(&renamed, s(2));
     assert_eq!(bench.ejected(s(2)), [address(2)]);
     assert!(!bench.picks(100, s(2)).contains_key(&address(2)));
+    assert_eq!(bench.pick_but(&[1, 3], s(31)).endpoint().host, "other");
 }
 
 #[test]
@@ -331,8 +332,10 @@ fn a_new_endpoint_rises_to_its_share() {
     config.balance.slow_start = Some(s(10));
     for policy in [Policy::LeastInFlight, Policy::Weighted] {
         config.balance.policy = policy;
-        let bench = Bench::new(&config, &equal(&[1, 2]));
-        let first = bench.picks(1000, s(0));
+        let bench = Bench::new(&config, &[]);
+        // Those of the first set have their whole share at once.
+        bench.set(&equal(&[1, 2]), s(99));
+        let first = bench.picks(1000, s(99));
         assert!(first[&address(1)].abs_diff(500) < 60, "{first:?}");
         bench.set(&equal(&[1, 2, 3]), s(100));
         // Of shares 10, 10 and 1; of 10, 10 and 5; of the same.
@@ -407,6 +410,10 @@ fn peak_ewma_prefers_the_faster_and_is_not_deceived_by_fast_failures() {
     let view = bench.endpoints.view(bench.origin + s(1));
     let latency = |index: usize| view[index].latency.unwrap().as_millis();
     assert_eq!((latency(0), latency(1)), (100, 50));
+    took(2, ms(1), Abandoned, s(3));
+    let view = bench.endpoints.view(bench.origin + s(3));
+    let decayed = view[1].latency.unwrap().as_millis();
+    assert_eq!(decayed, 40, "50 ms, two seconds later");
 }
 
 #[test]
