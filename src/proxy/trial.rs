@@ -115,8 +115,13 @@ impl Trial {
 impl Drop for Trial {
     fn drop(&mut self) {
         // The permit's own drop tells the breaker.
-        if self.permit.is_some() {
-            self.upstream.metrics.attempt_judged(Verdict::Abandoned);
+        let Some(permit) = &self.permit else { return };
+        self.upstream.metrics.attempt_judged(Verdict::Abandoned);
+        if let Some(witness) = self.witness.take().filter(|_| self.counts) {
+            let now = time::now();
+            let took = permit.elapsed(now);
+            let abandoned = Verdict::Abandoned;
+            self.upstream.learn(witness, abandoned, took, now);
         }
     }
 }
