@@ -1,9 +1,6 @@
 //! The upstream's answer: judged by its head, kept while it may be thrown away, handed over.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use http::{HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
 use super::body::{ResponseBody, Stream, grpc_status};
@@ -11,7 +8,7 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::request;
 use super::route::Route;
-use super::trial::{Trial, UploadState};
+use super::trial::Trial;
 use super::watch::Flow;
 use super::{Caller, reply};
 use crate::pool::Download;
@@ -20,35 +17,22 @@ use crate::resilience::retry::Ended;
 use crate::resilience::timeout::Deadline;
 use crate::upstream::bulkhead::Slot;
 
-/// A head, and its body to come with what the request holds.
+/// A head, and its body to come with what the request holds. In a box, as it changes hands often.
 ///
 /// Dropped before [`Self::deliver`], it ends its attempt and closes its connection.
-pub(super) struct Answer {
-    pub(super) head: http::response::Parts,
-    pub(super) stream: Box<Stream>,
-    /// The attempt, unless the head has decided its verdict.
-    trial: Option<Trial>,
-    upload: Option<Arc<UploadState>>,
-    at: Instant,
-}
+pub(super) struct Answer(Box<Stream>);
 
 impl Answer {
     /// Judges the attempt by the head where that decides; else the verdict falls with the body.
     pub(super) fn judged(
-        head: http::response::Parts,
-        stream: Box<Stream>,
+        mut stream: Box<Stream>,
         trial: Trial,
-        upload: Option<Arc<UploadState>>,
-        (route, is_grpc): (&Route, bool),
-        at: Instant,
+        route: &Route,
+        is_grpc: bool,
     ) -> Self {
         let status = stream.status;
         let ended = stream.body.is_end_stream();
-        let grpc = if is_grpc {
-            grpc_status(&head.headers)
-        } else {
-            None
-        };
+        let grpc = grpc(&stream, is_grpc);
         let verdict = match route.rules.status(status) {
             _ if is_grpc && (ended || grpc.is_some()) => Some(route.rules.grpc(status, grpc, true)),
             Verdict::Success if ended => Some(Verdict::Success),
@@ -56,46 +40,37 @@ impl Answer {
             _ if is_grpc && status == 200 => None,
             verdict => Some(verdict),
         };
-        let trial = match verdict {
-            Some(verdict) => {
-                trial.judge(verdict, at);
-                None
-            }
-            None => Some(trial),
-        };
-        Self {
-            head,
-            stream,
-            trial,
-            upload,
-            at,
+        match verdict {
+            Some(verdict) => trial.judge(verdict, stream.at),
+            None => stream.trial = Some(trial),
         }
+        Self(stream)
     }
 
     /// How its attempt ended, as far as another one is concerned.
     pub(super) fn ended(&self, is_grpc: bool) -> Ended {
-        let grpc = if is_grpc {
-            grpc_status(&self.head.headers)
-        } else {
-            None
-        };
-        match grpc {
+        match grpc(&self.0, is_grpc) {
             Some(status) => Ended::Grpc(status),
-            None => Ended::Status(self.stream.status),
+            None => Ended::Status(self.0.status),
         }
     }
 
     /// Whether its head is that of a success, by the rules of `route`.
     pub(super) fn is_success(&self, route: &Route) -> bool {
-        route.rules.status(self.stream.status) == Verdict::Success
+        route.rules.status(self.0.status) == Verdict::Success
     }
 
     /// It is not what the caller gets. An upstream that answered well is not blamed for a body that
     /// nobody reads.
     pub(super) fn discard(mut self) {
-        if let Some(trial) = self.trial.take() {
-            trial.judge(Verdict::Success, self.at);
+        if let Some(trial) = self.0.trial.take() {
+            trial.judge(Verdict::Success, self.0.at);
         }
+    }
+
+    /// Its fields.
+    pub(super) fn headers(&self) -> Option<&HeaderMap> {
+        self.0.headers()
     }
 
     /// It is what the caller gets: from here on its body is watched, and ends what `slot` began.
@@ -106,41 +81,55 @@ impl Answer {
         deadline: &Deadline,
         slot: Slot,
     ) -> Self {
-        self.stream.slot = Some(slot);
-        if !self.stream.body.is_end_stream() {
+        let stream = &mut *self.0;
+        stream.slot = Some(slot);
+        if !stream.body.is_end_stream() {
             let flow = Flow {
-                trial: self.trial.take(),
-                settle_at: self.at + route.settle_after,
+                trial: stream.trial.take(),
+                settle_at: stream.at + route.settle_after,
                 idle: route.timeouts.stream_idle,
                 total_at: deadline.total_at,
                 upstream_waits: true,
                 broken: None,
             };
-            caller.watch.begin(flow, self.at);
+            caller.watch.begin(flow, stream.at);
         }
-        request::clean(&mut self.head.headers);
-        // What we speak to the caller, whatever the upstream spoke to us.
-        self.head.version = Version::HTTP_11;
         self
     }
 
     /// Hands it over; its body carries everything that ends with it.
     pub(super) fn into_response(self, mut exchange: Exchange) -> Response<ResponseBody> {
-        let mut head = self.head;
-        exchange.status = self.stream.status;
-        if let Some(upload) = self.upload {
-            if !upload.finished() {
-                // Nobody reads the rest of the upload: the connection ends with this answer.
-                let close = HeaderValue::from_static("close");
-                head.headers.insert(header::CONNECTION, close);
-            }
-            exchange.upload.replace(Some(upload));
+        let Self(mut stream) = self;
+        exchange.status = stream.status;
+        let head = stream.head.take();
+        let upload = stream.upload.take();
+        let unread = upload.as_ref().is_some_and(|upload| !upload.finished());
+        if upload.is_some() {
+            exchange.upload.replace(upload);
         }
-        if let Some(served) = &exchange.served {
-            reply::say_failover(&mut head.headers, served);
+        let served = exchange.served.clone();
+        let mut response = Response::new(ResponseBody::upstream(stream, exchange));
+        if let Some(head) = head {
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers;
+            *response.extensions_mut() = head.extensions;
         }
-        Response::from_parts(head, ResponseBody::upstream(self.stream, exchange, self.at))
+        let headers = response.headers_mut();
+        request::clean(headers);
+        if unread {
+            // Nobody reads the rest of the upload: the connection ends with this answer.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let Some(served) = served {
+            reply::say_failover(headers, &served);
+        }
+        response
     }
+}
+
+/// The gRPC status that stands in the head, where there is one to look for.
+fn grpc(stream: &Stream, is_grpc: bool) -> Option<u32> {
+    stream.headers().filter(|_| is_grpc).and_then(grpc_status)
 }
 
 /// Refuses an answer that we did not ask for or that cannot be framed.

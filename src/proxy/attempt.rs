@@ -81,27 +81,24 @@ pub(super) async fn attempt(
     match attempt.run(&endpoint, now).await {
         Ok((response, connection)) => {
             let now = time::now();
-            let Attempt {
-                mut trial,
-                upload,
-                mangle,
-                ..
-            } = attempt;
-            let took = trial.elapsed(now);
+            let took = attempt.trial.elapsed(now);
             exchange.first_byte.set(Some(took));
-            trial.head(response.status().as_u16(), now);
+            attempt.trial.head(response.status().as_u16(), now);
             let (head, body) = response.into_parts();
             let stream = Box::new(Stream {
+                status: head.status.as_u16(),
+                head: Some(head),
+                at: now,
                 body,
                 connection,
                 endpoint,
                 slot: None,
-                status: head.status.as_u16(),
                 trailers: None,
-                mangle,
+                trial: None,
+                upload: attempt.upload,
+                mangle: attempt.mangle,
             });
-            let judge = (&***route, exchange.grpc);
-            Ok(Answer::judged(head, stream, trial, upload, judge, now))
+            Ok(Answer::judged(stream, attempt.trial, route, exchange.grpc))
         }
         Err(Failed(error, verdict)) => {
             attempt.trial.fail(error, verdict, time::now());

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::mangle::{Cut, Mangle};
+use super::trial::{Trial, UploadState};
 use super::watch::Watch;
 use crate::pool::{Broken, Connection, Download};
 use crate::resilience::Verdict;
@@ -36,6 +38,10 @@ enum Kind {
 
 /// An answer of the upstream and what it holds.
 pub(super) struct Stream {
+    /// Its head, until that is handed over.
+    pub(super) head: Option<http::response::Parts>,
+    /// When the head came.
+    pub(super) at: Instant,
     pub(super) body: Download,
     pub(super) connection: Connection,
     pub(super) endpoint: InFlight,
@@ -44,11 +50,20 @@ pub(super) struct Stream {
     /// The status of the head, for the verdict of a gRPC call.
     pub(super) status: u16,
     pub(super) trailers: Option<HeaderMap>,
+    /// The attempt, while nobody watches the body and unless the head has decided its verdict.
+    pub(super) trial: Option<Trial>,
+    /// How far the caller's body has come, if there is one.
+    pub(super) upload: Option<Arc<UploadState>>,
     /// An injected fault.
     pub(super) mangle: Option<Box<Mangle>>,
 }
 
 impl Stream {
+    /// The fields of its head, until that is handed over.
+    pub(super) fn headers(&self) -> Option<&HeaderMap> {
+        self.head.as_ref().map(|head| &head.headers)
+    }
+
     /// Whether nothing more is to come.
     pub(super) fn is_end(&self) -> bool {
         self.body.is_end_stream() && self.mangle.as_ref().is_none_or(|mangle| mangle.is_empty())
@@ -107,7 +122,8 @@ impl ResponseBody {
     }
 
     /// A body of the upstream; ends at once where there is none.
-    pub(super) fn upstream(stream: Box<Stream>, exchange: Exchange, now: Instant) -> Self {
+    pub(super) fn upstream(stream: Box<Stream>, exchange: Exchange) -> Self {
+        let now = stream.at;
         let watch = Rc::clone(&exchange.caller().watch);
         let ended = stream.is_end();
         let mut body = Self {

@@ -82,7 +82,9 @@ async fn again(
         }
     };
     let advice = match outcome {
-        Ok(answer) => advice(&answer.head.headers, call.exchange.grpc),
+        Ok(answer) => answer
+            .headers()
+            .map_or(Advice::None, |headers| advice(headers, call.exchange.grpc)),
         Err(_) => Advice::None,
     };
     let settings = &route.retry.settings;
