@@ -17,6 +17,9 @@ pub(crate) const CONNECTIONS: &str = "outrigger_pool_connections";
 pub(crate) const WOULD_REJECT: &str = "outrigger_bulkhead_would_reject_total";
 pub(crate) const BREAKER_CALLS: &str = "outrigger_breaker_calls_total";
 pub(crate) const RESENDS: &str = "outrigger_transparent_resends_total";
+pub(crate) const ATTEMPTS: &str = "outrigger_attempts_total";
+pub(crate) const RETRIES: &str = "outrigger_retries_total";
+pub(crate) const RETRIES_DENIED: &str = "outrigger_retries_denied_total";
 pub(crate) const REQUESTS: &str = "outrigger_requests_total";
 pub(crate) const TRANSITIONS: &str = "outrigger_breaker_transitions_total";
 pub(crate) const BREAKER_STATE: &str = "outrigger_breaker_state";
@@ -67,4 +70,16 @@ pub(crate) fn assert_nothing_held(daemon: &Daemon) {
 pub(crate) fn await_breaker(daemon: &Daemon, state: &str) {
     daemon.await_metric(BREAKER_STATE, &[API, ("state", state)], 1.0);
     daemon.await_metric(BREAKER_STATE, &[API], 1.0);
+}
+
+/// That so many retries were sent after an outcome of this kind.
+#[track_caller]
+pub(crate) fn assert_retried(daemon: &Daemon, reason: &str, count: f64) {
+    daemon.await_metric(RETRIES, &[API, ("reason", reason)], count);
+}
+
+/// That this was said so often, instead of a retry.
+#[track_caller]
+pub(crate) fn assert_denied(daemon: &Daemon, reason: &str, count: f64) {
+    daemon.await_metric(RETRIES_DENIED, &[API, ("reason", reason)], count);
 }

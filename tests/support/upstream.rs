@@ -6,7 +6,7 @@
 //! one of them ended it.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -302,6 +302,16 @@ pub(crate) fn send(bytes: impl AsRef<[u8]>) -> Vec<Step> {
 pub(crate) fn then(mut first: Vec<Step>, last: Step) -> Vec<Step> {
     first.push(last);
     first
+}
+
+/// The first request gets the first of these, the second the next, all later ones the last. Its
+/// clones count together, so that several upstreams answer as one.
+pub(crate) fn in_turn<const N: usize>(
+    scripts: [Vec<Step>; N],
+) -> impl Fn(&Call<'_>) -> Vec<Step> + Clone + Send + Sync + 'static {
+    let came = Arc::new(AtomicUsize::new(0));
+    let scripts = Arc::new(scripts);
+    move |_| scripts[came.fetch_add(1, Ordering::SeqCst).min(N - 1)].clone()
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
