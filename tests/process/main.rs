@@ -14,6 +14,7 @@ mod callers;
 mod discovery;
 mod expect;
 mod explain;
+mod failover;
 mod faults;
 mod framing;
 mod http;
