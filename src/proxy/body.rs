@@ -80,7 +80,7 @@ impl Stream {
         };
         loop {
             if !mangle.is_empty() {
-                let part = ready!(mangle.poll_held(&watch.alarm, time::now()));
+                let part = ready!(mangle.poll_held(&watch.alarm, time::now(), cx));
                 return Poll::Ready(Some(part.map(Frame::data).map_err(|Cut| Broken)));
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {

@@ -220,17 +220,19 @@ fn failover<'r>(
 ) -> Option<&'r Arc<Route>> {
     let next = route.failover.as_ref()?;
     let outgoing = outgoing.borrow();
+    let is_listed = |ended| route.retry.settings.why(ended).is_some();
     let may_repeat = match outcome {
         Err(ProxyError::RateLimited { .. }) => false,
+        // As if the upstream had answered.
+        Err(error @ ProxyError::FaultAbort(_)) => {
+            is_listed(error.ended()) && outgoing.is_idempotent()
+        }
         Err(error) => match error.row().resend {
             Resend::NotSent => true,
             Resend::MaybeSent => outgoing.is_idempotent(),
             Resend::Never => false,
         },
-        Ok((answer, _)) => {
-            let settings = &route.retry.settings;
-            settings.why(answer.ended(is_grpc)).is_some() && outgoing.is_idempotent()
-        }
+        Ok((answer, _)) => is_listed(answer.ended(is_grpc)) && outgoing.is_idempotent(),
     };
     let in_time = || deadline.past(time::now()).is_none();
     (may_repeat && outgoing.is_here() && in_time()).then_some(next)
