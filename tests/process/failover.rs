@@ -339,12 +339,19 @@ fn a_kept_key_makes_a_post_safe_for_the_failover() {
 
 #[test]
 fn an_answer_that_breaks_off_later_is_not_asked_for_again() {
-    let half = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
-    let upstream = Upstream::start(move |_| then(send(half), Step::Reset));
+    let begun = Gate::new();
+    let own = begun.clone();
+    let upstream = Upstream::start(move |_| {
+        let half = send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+        then(then(half, Step::Await(own.clone())), Step::Reset)
+    });
     let standby = Upstream::answering("standby");
     let daemon = plain(&upstream.url(), &standby.url());
-    let broken = daemon.client().call("GET", "/", &[], b"");
-    assert_eq!(broken.expect_err("half a body").status, Some(200));
+    let mut client = daemon.client();
+    client.request("GET", "/", &[], b"").await_bytes(b"half");
+    begun.open();
+    let broken = client.response("GET").expect_err("half a body");
+    assert_eq!(broken.status, Some(200), "{broken:?}");
     assert_failed_over(&daemon, 0.0);
 }
 

@@ -15,6 +15,7 @@ mod discovery;
 mod expect;
 mod explain;
 mod failover;
+mod fault_injection;
 mod faults;
 mod framing;
 mod http;
