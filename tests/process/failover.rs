@@ -117,19 +117,18 @@ fn what_was_not_sent_goes_to_the_failover_whatever_the_method() {
 
 #[test]
 fn what_may_have_been_done_goes_to_the_failover_only_if_idempotent() {
-    let impatient = "timeouts = { first_byte = \"300ms\", request = \"15s\" }\n\
-                     breaker = { mode = \"off\" }";
+    let impatient = "timeouts = { first_byte = \"300ms\", request = \"15s\" }";
     let reset = then(send(""), Step::Reset);
     let garbage = then(send("\u{1}\u{2}SSH-2.0\r\n\r\n"), Step::Hang);
-    for (steps, status) in [
-        (reply(503, "api"), 503),
-        (reset, 502),
-        (garbage, 502),
-        (vec![Step::Hang], 504),
+    for (steps, status, timeouts) in [
+        (reply(503, "api"), 503, PATIENT),
+        (reset, 502, PATIENT),
+        (garbage, 502, PATIENT),
+        (vec![Step::Hang], 504, impatient),
     ] {
         let upstream = Upstream::start(move |_| steps.clone());
         let standby = Upstream::answering("standby");
-        let daemon = daemon(&upstream.url(), &standby.url(), [impatient, PATIENT]);
+        let daemon = daemon(&upstream.url(), &standby.url(), [timeouts, PATIENT]);
         let response = call(&daemon, "PUT", b"a body");
         assert_eq!(response.text(), "standby", "{status}");
         assert_from_standby(&response);

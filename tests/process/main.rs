@@ -18,6 +18,7 @@ mod failover;
 mod fault_injection;
 mod faults;
 mod framing;
+mod hedging;
 mod http;
 mod idempotency;
 mod layers;
