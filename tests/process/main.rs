@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adaptive;
 mod breaker;
 mod bulkhead;
 mod callers;
@@ -25,6 +26,8 @@ mod layers;
 mod lifecycle;
 mod logs;
 mod operator;
+mod priority;
+mod rate_limit;
 mod recovery;
 mod retries;
 mod reuse;
