@@ -9,6 +9,7 @@
 mod support;
 
 mod adaptive;
+mod balance;
 mod breaker;
 mod bulkhead;
 mod callers;
