@@ -14,6 +14,7 @@ mod breaker;
 mod bulkhead;
 mod callers;
 mod discovery;
+mod ejection;
 mod expect;
 mod explain;
 mod failover;

@@ -169,6 +169,14 @@ impl Upstream {
     /// Upstreams on 127.0.0.2, 127.0.0.3 and so on, all on the same port, each of which answers
     /// every request with 200 and its body.
     pub(crate) fn neighbours<const N: usize>(bodies: [&'static str; N]) -> [Self; N] {
+        Self::neighbours_by(bodies.map(|body| move |_: &Call<'_>| reply(200, body)))
+    }
+
+    /// As [`Self::neighbours`], each of which answers by steps that it chooses.
+    pub(crate) fn neighbours_by<const N: usize, F>(on_call: [F; N]) -> [Self; N]
+    where
+        F: Fn(&Call<'_>) -> Vec<Step> + Send + Sync + 'static,
+    {
         let address = |index: u8| std::net::Ipv4Addr::new(127, 0, 0, 2 + index);
         let bind = || -> std::io::Result<Vec<TcpListener>> {
             let first = TcpListener::bind((address(0), 0))?;
@@ -181,9 +189,9 @@ impl Upstream {
         // The port of the first may be taken at another's address.
         let bound = (0..20).find_map(|_| bind().ok());
         let mut bound = bound.expect("a port free at all addresses").into_iter();
-        bodies.map(|body| {
+        on_call.map(|on_call| {
             let listener = bound.next().expect("one for each");
-            Self::listening(listener, |_| Vec::new(), move |_| reply(200, body))
+            Self::listening(listener, |_| Vec::new(), on_call)
         })
     }
 
