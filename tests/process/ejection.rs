@@ -184,18 +184,18 @@ fn a_single_endpoint_is_never_left_out() {
 
 #[test]
 fn no_more_than_their_share_are_left_out() {
-    for (max_ejected, ejected) in [(0.0, 1.0), (0.5, 2.0), (0.75, 3.0), (1.0, 3.0)] {
+    for (max_ejected, ejected) in [(0.0, 1_u32), (0.5, 2), (0.75, 3), (1.0, 3)] {
         let all = [BAD, BAD, BAD, BAD].map(upstream);
         let settings = format!(
             "{IN_TURN}{{ consecutive_failures = 2, max_ejected = {max_ejected:?}, {FOR_AN_HOUR} }}"
         );
         let daemon = Daemon::proxying(&urls(&all), &settings);
         assert_eq!(failed(&mut daemon.client(), 40), 40);
-        daemon.await_metric(ENDPOINTS_EJECTED, &[API], ejected);
-        daemon.await_metric(EJECTIONS, &[API], ejected);
+        daemon.await_metric(ENDPOINTS_EJECTED, &[API], f64::from(ejected));
+        daemon.await_metric(EJECTIONS, &[API], f64::from(ejected));
         daemon.await_metric(PANICS, &[API], 0.0);
-        let left = all.iter().filter(|upstream| hits(upstream) > 2).count();
-        assert_eq!(left as f64, 4.0 - ejected);
+        let left_out = all.iter().filter(|upstream| hits(upstream) == 2);
+        assert_eq!(left_out.count(), ejected as usize);
     }
 }
 
@@ -437,4 +437,53 @@ fn jitter_lengthens_it() {
     assert_eq!(failed(&mut daemon.client(), 4), 1);
     let lasts = durations(&daemon, 1)[0];
     assert!((2..=3_600_001).contains(&lasts), "{lasts}");
+}
+
+/// Asks the admin listener to end the ejection of this endpoint.
+fn restore(daemon: &Daemon, upstream: &str, endpoint: &str) -> u16 {
+    let target = format!("/upstreams/{upstream}/endpoints/{endpoint}/restore?reason=a+test");
+    let mut client = Client::connect(daemon.address("admin"));
+    let response = client.call("POST", &target, &[("host", "localhost")], b"");
+    response.expect("a whole response").status
+}
+
+#[test]
+fn an_operator_ends_it() {
+    let badness = Badness::new(BAD);
+    let all = [upstream(GOOD), badness.upstream(), upstream(GOOD)];
+    let settings = format!("{IN_TURN}{{ consecutive_failures = 3, {FOR_AN_HOUR} }}");
+    let daemon = Daemon::proxying(&urls(&all), &settings);
+    let mut client = daemon.client();
+    assert_eq!(failed(&mut client, 9), 3);
+    let address = all[1].address();
+    assert_ejected(&daemon, address);
+    let good = all[0].address().to_string();
+    for (upstream, endpoint, status) in [
+        ("none", good.as_str(), 404),
+        ("api", "127.0.0.1:9", 409),
+        ("api", "nobody", 400),
+        ("api", &good, 409),
+    ] {
+        assert_eq!(restore(&daemon, upstream, endpoint), status, "{endpoint}");
+    }
+    assert_ejected(&daemon, address);
+
+    badness.set(GOOD);
+    let bad = address.to_string();
+    assert_eq!(restore(&daemon, "api", &bad), 200);
+    daemon.await_metric(ENDPOINT_EJECTED, &[API], 0.0);
+    assert_eq!(failed(&mut client, 30), 0);
+    assert_eq!(hits(&all[1]), 13);
+    assert_eq!(restore(&daemon, "api", &bad), 409);
+    let audit = daemon.await_logged("endpoint operation", 5);
+    let done = audit.iter().filter(|line| line["outcome"] == "done");
+    let done: Vec<_> = done
+        .map(|line| (&line["endpoint"], &line["reason"]))
+        .collect();
+    assert_eq!(done, [(&bad.into(), &"a test".into())]);
+    // Its row began at zero.
+    badness.set(BAD);
+    assert_eq!(failed(&mut client, 60), 3);
+    daemon.await_metric(EJECTIONS, &[API], 2.0);
+    daemon.await_metric(PANICS, &[API], 0.0);
 }
