@@ -27,7 +27,7 @@ class Daemon:
     """The release binary, on free ports, for as long as the `with` block runs."""
 
     def __init__(self, name, upstreams):
-        folder = build.SCRATCH / "faults"
+        folder = build.SCRATCH / "daemon"
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f"{name}.toml"
         config.write_text(SETTINGS + upstreams)
@@ -67,12 +67,13 @@ class Daemon:
         found = [line for line in self.logged("listening") if line["listener"] == listener]
         return int(found[0]["address"].rpartition(":")[2])
 
-    def metric(self, name):
-        """The sum of all series of a metric."""
+    def metric(self, name, label=""):
+        """The sum of all series of a metric that have this label (`class="live"`)."""
         url = f"http://127.0.0.1:{self.port('metrics')}/metrics"
         with urllib.request.urlopen(url, timeout=5) as response:
             lines = response.read().decode().splitlines()
         own = [line for line in lines if line.startswith((name + "{", name + " "))]
+        own = [line for line in own if label in line]
         return sum(float(line.rpartition(" ")[2]) for line in own)
 
 
@@ -110,6 +111,68 @@ class Caller:
         if self.streams:
             self.streams[1].close()
         self.streams = None
+
+
+class Callers:
+    """Calls at a fixed rate, each on a connection of its own, whatever became of the others."""
+
+    def __init__(self, port, rate, path):
+        self.port, self.every, self.path = port, 1 / rate, path
+        # When calls began, in seconds since the epoch.
+        self.began = []
+        # (status, reason, seconds) of calls that have ended.
+        self.done = []
+        self._next = time.monotonic()
+        self._running = set()
+        self._ticker = None
+
+    def start(self):
+        """Begins to call, if it has not begun."""
+        if self._ticker is None:
+            self._next = time.monotonic()
+            self._ticker = asyncio.create_task(self._tick())
+
+    def until_next(self):
+        """Seconds until the next call."""
+        return max(0.0, self._next - time.monotonic())
+
+    async def until_answered(self, longest):
+        """Waits for the upstream's own answer; returns after how long it came."""
+        began = time.monotonic()
+        while time.monotonic() - began < longest:
+            if any(each[0] == 200 for each in self.done):
+                return time.monotonic() - began
+            await asyncio.sleep(0.02)
+        return None
+
+    async def finish(self):
+        """Makes no more calls and waits for those that run."""
+        self._ticker.cancel()
+        await asyncio.gather(*self._running)
+
+    async def stop(self):
+        """Ends all calls."""
+        running = [self._ticker, *self._running]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _tick(self):
+        while True:
+            await asyncio.sleep(self.until_next())
+            self._next += self.every
+            task = asyncio.create_task(self._call())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _call(self):
+        request = f"GET {self.path} HTTP/1.1\r\nhost: bench.local\r\n\r\n"
+        caller, done = Caller(self.port), self.done
+        self.began.append(time.time())
+        try:
+            done.append(await caller.call(request.encode()))
+        finally:
+            caller.close()
 
 
 def field(head, name):

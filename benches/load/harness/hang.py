@@ -6,7 +6,7 @@ import json
 import time
 
 from . import build
-from .daemon import Caller, Daemon, logged_at, quantile
+from .daemon import Callers, Daemon, logged_at, quantile
 from .measure import start_loadgen
 from .process import start_backend, stop
 
@@ -48,7 +48,7 @@ def run(rate, seconds):
 
 
 async def _measure(daemon, rate, seconds):
-    callers = _Callers(daemon.port("moody"), rate)
+    callers = Callers(daemon.port("moody"), rate, HEALTHY)
     before = await _phase(daemon, callers, seconds)
     calm = callers.done
     callers.done, callers.path = [], HUNG
@@ -104,58 +104,3 @@ def _print_latencies(name, seconds):
         return
     p50, p99, most = (1e3 * quantile(seconds, share) for share in (0.5, 0.99, 1.0))
     print(f"{name:24} {len(seconds)}: p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {most:.2f} ms")
-
-
-class _Callers:
-    """Calls at a fixed rate, each on a connection of its own, whatever became of the others."""
-
-    def __init__(self, port, rate):
-        self.port, self.every = port, 1 / rate
-        self.path = HEALTHY
-        # (status, reason, seconds) of calls that have ended.
-        self.done = []
-        self._next = time.monotonic()
-        self._running = set()
-        self._ticker = None
-
-    def start(self):
-        """Begins to call, if it has not begun."""
-        if self._ticker is None:
-            self._next = time.monotonic()
-            self._ticker = asyncio.create_task(self._tick())
-
-    def until_next(self):
-        """Seconds until the next call."""
-        return max(0.0, self._next - time.monotonic())
-
-    async def until_answered(self, longest):
-        """Waits for the upstream's own answer; returns after how long it came."""
-        began = time.monotonic()
-        while time.monotonic() - began < longest:
-            if any(each[0] == 200 for each in self.done):
-                return time.monotonic() - began
-            await asyncio.sleep(0.02)
-        return None
-
-    async def stop(self):
-        """Ends all calls."""
-        running = [self._ticker, *self._running]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-
-    async def _tick(self):
-        while True:
-            await asyncio.sleep(self.until_next())
-            self._next += self.every
-            task = asyncio.create_task(self._call())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-
-    async def _call(self):
-        request = f"GET {self.path} HTTP/1.1\r\nhost: bench.local\r\n\r\n"
-        caller, done = Caller(self.port), self.done
-        try:
-            done.append(await caller.call(request.encode()))
-        finally:
-            caller.close()

@@ -1,7 +1,6 @@
 """The scenarios, and one measurement of one peer in one of them."""
 
 import json
-import os
 import shlex
 import socket
 import subprocess
@@ -9,7 +8,7 @@ import time
 from pathlib import Path
 
 from . import build
-from .process import cpu_seconds, machine, rss_kib, spawn, stop, tree
+from .process import Others, rss_kib, spawn, stop, tree
 
 SCENARIOS = {
     "h1_small": ("64 keep-alive connections, 128 B response", "--conns 64 --path /b/128"),
@@ -54,16 +53,10 @@ def measure(options, scenario, peer, backend, ports):
         port = ports["BACKEND"] if peer.direct else ports["LISTEN"]
         pids = tree(proxy.pid) if proxy else []
         rest = rss_kib(pids)
-        ours = [*pids, backend.pid]
-        before, used = machine(), cpu_seconds(ours) + _children_seconds()
+        others = Others([*pids, backend.pid])
         load = SCENARIOS[scenario][1]
         result = _idle(options, port, proxy) if load is None else _load(options, load, port, pids)
-        after = machine()
-        used = cpu_seconds(ours) + _children_seconds() - used
-        seconds = after["at"] - before["at"]
-        busy = after["busy"] - before["busy"]
-        result["foreign_pct"] = max(0.0, 100 * (busy - used) / seconds)
-        result["stolen_pct"] = 100 * (after["stolen"] - before["stolen"]) / seconds
+        result |= others.so_far()
         result["rss_rest_mib"] = rest / 1024 if proxy else None
         if proxy and load is not None:
             result["rss_load_mib"] = rss_kib(tree(proxy.pid)) / 1024
@@ -137,11 +130,6 @@ def _probe(port, size=128):
             last = error
         time.sleep(0.1)
     raise RuntimeError(f"no good answer: {last!r}")
-
-
-def _children_seconds():
-    """CPU time of this script and of the load generators that have ended."""
-    return sum(os.times()[:4])
 
 
 def _wait_for_conntrack():

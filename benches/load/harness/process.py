@@ -97,6 +97,28 @@ def machine():
     return {"busy": busy / hertz, "stolen": steal / hertz, "at": time.monotonic()}
 
 
+class Others:
+    """What others used of the machine since this was made; children count once they were awaited."""
+
+    def __init__(self, ours):
+        self.ours = ours
+        self.before, self.used = machine(), self._used()
+
+    def so_far(self):
+        """In per cent of a core: used by others, and taken by the host."""
+        after = machine()
+        seconds = after["at"] - self.before["at"]
+        busy = after["busy"] - self.before["busy"] - (self._used() - self.used)
+        stolen = after["stolen"] - self.before["stolen"]
+        return {
+            "foreign_pct": max(0.0, 100 * busy / seconds),
+            "stolen_pct": 100 * stolen / seconds,
+        }
+
+    def _used(self):
+        return cpu_seconds(self.ours) + sum(os.times()[:4])
+
+
 def free_ports(count):
     """Ports on loopback that nobody listens on."""
     with contextlib.ExitStack() as stack:

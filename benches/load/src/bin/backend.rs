@@ -1,9 +1,9 @@
 //! A cheap responder behind the proxies: one thread, epoll, HTTP/1.1.
 //!
-//! `/b/N` answers N bytes, `/d/MS/N` does so after a delay, `/echo` sends the request body back,
-//! `/s/CODE` answers that status with an empty body; all else is 404. It reads bodies of a given
-//! length and chunked ones. The argument is the port on loopback; 0 takes a free one. The port is
-//! printed.
+//! `/b/N` answers N bytes, `/d/MS/N` does so after a delay, `/d/LO-HI/N` after a random one of so
+//! many milliseconds, `/echo` sends the request body back, `/s/CODE` answers that status with an
+//! empty body; all else is 404. It reads bodies of a given length and chunked ones. The argument is
+//! the port on loopback; 0 takes a free one. The port is printed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
@@ -48,6 +48,8 @@ struct Backend {
     /// By length of the delay, so that each queue is in order.
     delays: BTreeMap<u64, VecDeque<Delayed>>,
     body: Vec<u8>,
+    /// State of the random delays.
+    seed: u64,
 }
 
 fn main() -> io::Result<()> {
@@ -63,6 +65,7 @@ fn main() -> io::Result<()> {
         serial: 0,
         delays: BTreeMap::new(),
         body: vec![b'x'; MAX_BODY],
+        seed: 0x9e37_79b9_7f4a_7c15,
     };
     backend.poller.add(&listener, LISTENER, false)?;
     let mut ready = Vec::new();
@@ -160,6 +163,10 @@ impl Backend {
             let (path, output) = (path(message), &mut conn.output);
             let mut parts = path.split('/').skip(1);
             let kind = parts.next().unwrap_or_default();
+            let delay = match kind {
+                "d" => delay(parts.next().unwrap_or_default(), &mut self.seed),
+                _ => 0,
+            };
             let mut argument = || parts.next().and_then(|text| text.parse::<usize>().ok());
             match kind {
                 "b" => {
@@ -172,7 +179,6 @@ impl Backend {
                     output.extend_from_slice(&message[head..head + body]);
                 }
                 "d" => {
-                    let delay = argument().unwrap_or_default() as u64;
                     conn.delayed = true;
                     let delayed = Delayed {
                         due: Instant::now() + Duration::from_millis(delay),
@@ -219,6 +225,18 @@ impl Backend {
             }
         }
     }
+}
+
+/// Milliseconds that `MS` or `LO-HI` asks for.
+fn delay(text: &str, seed: &mut u64) -> u64 {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let low = low.parse().unwrap_or(0);
+    let high = high.parse().unwrap_or(low).max(low);
+    // Marsaglia's xorshift64: the same delays in each run.
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    low + (*seed >> 11) % (high - low + 1)
 }
 
 /// Length of the body behind the head; `None` while a chunked one is not whole.
