@@ -98,7 +98,7 @@ def machine():
 
 
 class Others:
-    """What others used of the machine since this was made; children count once they were awaited."""
+    """What others used of the machine since this was made; children of ours count once awaited."""
 
     def __init__(self, ours):
         self.ours = ours
