@@ -1,6 +1,7 @@
 """Everything fails and the breaker is off: how many attempts the retry budget lets through."""
 
 import asyncio
+import math
 
 from . import figures
 from .daemon import Callers, Daemon
@@ -57,14 +58,15 @@ def _report(seconds, callers, upstream, denied, noise):
     by_second = [upstream.between(begin + n, begin + n + 1) for n in range(round(seconds))]
     text = f"{min(by_second, default=0)} to {max(by_second, default=0)}"
     figures.line("attempts in a second", text)
-    windows = -(-seconds // WINDOW)
-    within = calls * (1 + RATIO) + windows * RESERVE
-    text = f"{calls} calls, {attempts} attempts ({attempts / seconds:.1f}/s), {denied:.0f} denied"
-    figures.line("in all", text)
+    figures.line("in all", f"{calls} calls, {attempts} attempts, {denied:.0f} retries denied")
     figures.line("more than calls", f"x {attempts / calls:.3f} (without a budget: x 3)")
     figures.others(noise)
+    asked = sum(each < begin + seconds for each in callers.began)
+    seen = upstream.between(begin, begin + seconds)
+    reserves = math.ceil(seconds / WINDOW)
+    most = asked * (1 + RATIO) + reserves * RESERVE
     text = (
-        f"{attempts} attempts <= {within:.0f} = {calls} x {1 + RATIO} + {windows:.0f} reserves of "
-        f"{RESERVE}, and one more where the time cuts into another window"
+        f"{seen} attempts ({seen / seconds:.1f}/s) of {asked} calls in {seconds:g} s: at most "
+        f"{most:.0f} with a reserve for each {WINDOW} s, {most + RESERVE:.0f} for any such span"
     )
-    return figures.claim(text, held and attempts <= within + RESERVE)
+    return figures.claim(text, held and seen <= most + RESERVE)
