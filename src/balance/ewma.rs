@@ -41,13 +41,10 @@ impl Ewma {
             let at = millis(now);
             return Self { micros: sample, at };
         }
-        let step = if sample > self.micros {
-            1.0
-        } else {
-            1.0 - kept(gap, decay)
-        };
-        let old = f64::from(self.micros);
-        let micros = narrow(old + (f64::from(sample) - old) * step);
+        // A peak has nothing above it to keep some of.
+        let sample = f64::from(sample);
+        let above = f64::from(self.micros).max(sample) - sample;
+        let micros = narrow(sample + above * kept(gap, decay));
         Self { micros, at }
     }
 

@@ -95,7 +95,7 @@ impl Policy {
             Self::RingHash(_) => match ring.zip(draw.hash) {
                 Some((ring, hash)) => {
                     // With nobody to find, the walk would be around the whole ring.
-                    let any = loads.even() || (0..loads.count()).any(|i| loads.share(i) > 0);
+                    let any = loads.even() || (0..loads.count()).any(|i| loads.share(i) != 0);
                     any.then(|| ring.find(hash, |index| loads.share(index) > 0))?
                 }
                 None => two::least_in_flight(loads, draw.random),

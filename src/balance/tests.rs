@@ -33,6 +33,31 @@ impl Loads for Vec<Stand> {
     }
 }
 
+/// Nobody at all, which is as even as can be.
+struct Nobody;
+
+impl Loads for Nobody {
+    fn count(&self) -> usize {
+        0
+    }
+
+    fn share(&self, _: usize) -> u32 {
+        unreachable!()
+    }
+
+    fn in_flight(&self, _: usize) -> usize {
+        unreachable!()
+    }
+
+    fn latency(&self, _: usize) -> Option<f64> {
+        unreachable!()
+    }
+
+    fn even(&self) -> bool {
+        true
+    }
+}
+
 /// The same, but nobody knows that they are even.
 #[derive(Clone, Debug)]
 struct Unaware(Vec<Stand>);
@@ -118,6 +143,7 @@ fn assert_near(counts: &[usize], expected: &[usize]) {
 fn none_of_none_and_none_without_a_share() {
     for policy in policies() {
         assert_eq!(policy.choose(&idle(&[]), None, draw(42)), None);
+        assert_eq!(policy.choose(&Nobody, None, draw(42)), None);
         assert_eq!(policy.choose(&idle(&[0, 0]), None, draw(42)), None);
         assert_eq!(policy.choose(&idle(&[5]), None, draw(u64::MAX)), Some(0));
         assert_eq!(policy.choose(&idle(&[0, 3, 0]), None, draw(42)), Some(1));
@@ -135,6 +161,7 @@ fn a_ring_finds_nobody_where_nobody_has_a_share() {
     assert_eq!(policy.choose(&idle(&[0, 0]), Some(&ring), draw), None);
     assert_eq!(policy.choose(&idle(&[0, 1]), Some(&ring), draw), Some(1));
     assert_eq!(policy.choose(&idle(&[1, 0]), Some(&ring), draw), Some(0));
+    assert!(policy.choose(&idle(&[1, 2]), Some(&ring), draw).is_some());
     let home = policy.choose(&idle(&[1, 1]), Some(&ring), draw);
     for random in 0..50 {
         let draw = Draw { random, ..draw };

@@ -267,17 +267,21 @@ fn a_gradient_falls_while_answers_are_slower_than_usual() {
     let mood = Mood::new(200, 4);
     let upstream = mood.upstream();
     let gradient = "mode = \"enforce\", algorithm = \"gradient2\", window = \"1ms\",
-        min_samples = 10, initial = 8, min = 2, max = 8,
+        min_samples = 5, initial = 8, min = 2, max = 8,
         long_window = 10000, tolerance = 3.0, queue_size = 1, smoothing = 1.0";
     let daemon = daemon(&upstream, gradient);
     let load = Load::start(&daemon, 8);
     await_samples(&daemon, 500.0);
     daemon.await_metric(LIMIT, &[API], 8.0);
-    mood.set(200, 120);
+    let usual = Duration::from_secs_f64(daemon.metric(BASELINE, &[API]));
+    mood.set(
+        200,
+        8 * u64::try_from(usual.as_millis()).expect("a short time"),
+    );
     daemon.await_metric(LIMIT, &[API], 2.0);
     let samples = daemon.scrape();
-    let usual = metrics::sum(&samples, BASELINE, &[API]);
-    assert!(usual < metrics::sum(&samples, LATENCY, &[API]) / 3.0);
+    let [usual, last] = [BASELINE, LATENCY].map(|name| metrics::sum(&samples, name, &[API]));
+    assert!(3.0 * usual < last, "{usual} {last}");
     mood.set(200, 4);
     daemon.await_metric(LIMIT, &[API], 8.0);
     drop(load);

@@ -82,6 +82,14 @@ fn the_stamp_may_wrap() {
     assert_eq!(read(ewma, near + ms(10_000)), Some(368));
 }
 
+#[test]
+fn up_to_half_the_range_of_the_stamp_is_a_gap_and_more_is_another_thread_ahead() {
+    let ewma = Ewma::default().observe(ms(1000), ms(0), DECAY);
+    let half = u32::MAX / 2;
+    assert_eq!(ewma.gap(ms(u64::from(half))), half);
+    assert_eq!(ewma.gap(ms(u64::from(half) + 1)), 0);
+}
+
 proptest! {
     #[test]
     fn it_stays_between_the_samples_and_survives_packing(
