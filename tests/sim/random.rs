@@ -327,8 +327,10 @@ async fn call(world: &World, name: usize, mut rng: Rng, outcome: &dyn Fn(String)
 /// Writes a request and reads its answer; says whether the connection may be used again. It may not
 /// after a body: where the answer did not wait for it, the rest of it is still in the way.
 async fn exchange(caller: &mut Caller, path: &str, rng: &mut Rng) -> (Got, bool) {
+    let class = ["", "x-class: live\r\n", "x-class: batch\r\n"][rng.usize(..3)];
+    let classed = |head: String| head.replace("\r\n\r\n", &format!("\r\n{class}\r\n"));
     if rng.bool() {
-        caller.write(get(path)).await;
+        caller.write(classed(get(path))).await;
         if rng.u8(..5) == 0 {
             // A slow reader.
             time::sleep(pause(rng, 250)).await;
@@ -337,7 +339,7 @@ async fn exchange(caller: &mut Caller, path: &str, rng: &mut Rng) -> (Got, bool)
     }
     let pieces = rng.usize(..4);
     let size = if rng.bool() { 10 } else { 30_000 };
-    caller.write(post(path, pieces * size)).await;
+    caller.write(classed(post(path, pieces * size))).await;
     for _ in 0..pieces {
         time::sleep(pause(rng, 180)).await;
         caller.write("x".repeat(size)).await;
