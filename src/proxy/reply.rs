@@ -41,7 +41,9 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         .route
         .as_ref()
         .and_then(|route| route.fallback.clone());
-    let fallback = fallback.filter(|_| row.side != Side::Downstream);
+    // An injected status stands for the upstream's own answer.
+    let answered = matches!(error, ProxyError::FaultAbort(_));
+    let fallback = fallback.filter(|_| row.side != Side::Downstream && !answered);
     let (status, content_type, body) = match fallback {
         _ if exchange.grpc => (
             StatusCode::OK,
