@@ -187,7 +187,7 @@ fn failovers(config: &Config, upstreams: &[Arc<Upstream>]) -> Vec<Option<Arc<Rou
             let Some((upstream, settings)) = upstreams.get(to).zip(config.upstreams.get(to)) else {
                 continue;
             };
-            let route = straight(to, settings);
+            let route = model::Route::to(to, settings);
             let next = built.get(to).cloned().flatten();
             let route = build_route(config, &route, upstream, None, next, None);
             if let Some(place) = built.get_mut(index) {
@@ -196,23 +196,6 @@ fn failovers(config: &Config, upstreams: &[Arc<Upstream>]) -> Vec<Option<Arc<Rou
         }
     }
     built
-}
-
-/// A route that matches everything and changes nothing.
-fn straight(index: usize, upstream: &model::Upstream) -> model::Route {
-    model::Route {
-        name: Arc::clone(&upstream.name),
-        host: None,
-        path_prefix: None,
-        methods: Vec::new(),
-        upstream: index,
-        timeouts: upstream.timeouts.clone(),
-        breaker: None,
-        retry: upstream.retry.clone(),
-        hedge: upstream.hedge.clone(),
-        class: None,
-        fallback: None,
-    }
 }
 
 fn build_route(

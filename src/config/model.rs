@@ -159,6 +159,25 @@ pub struct Route {
     pub fallback: Option<Fallback>,
 }
 
+impl Route {
+    /// A route to the upstream at `index` that matches everything and changes nothing.
+    pub fn to(index: usize, upstream: &Upstream) -> Self {
+        Self {
+            name: Arc::clone(&upstream.name),
+            host: None,
+            path_prefix: None,
+            methods: Vec::new(),
+            upstream: index,
+            timeouts: upstream.timeouts.clone(),
+            breaker: None,
+            retry: upstream.retry.clone(),
+            hedge: upstream.hedge.clone(),
+            class: None,
+            fallback: upstream.fallback.clone(),
+        }
+    }
+}
+
 /// `[upstreams.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {

@@ -28,19 +28,7 @@ impl<'b> Builder<'b> {
                 .address("listen")
                 .unwrap_or(NOWHERE),
             downstream: self.downstream(&[section]),
-            routes: vec![Route {
-                name: Arc::clone(&upstream.name),
-                host: None,
-                path_prefix: None,
-                methods: Vec::new(),
-                upstream: index,
-                timeouts: upstream.timeouts.clone(),
-                breaker: None,
-                retry: upstream.retry.clone(),
-                hedge: upstream.hedge.clone(),
-                class: None,
-                fallback: upstream.fallback.clone(),
-            }],
+            routes: vec![Route::to(index, upstream)],
         }
     }
 
