@@ -211,6 +211,14 @@ fn the_random_bits_break_ties_evenly() {
 }
 
 #[test]
+fn of_equals_it_is_the_one_that_was_drawn_first() {
+    for policy in [Policy::LeastInFlight, PEAK] {
+        assert_eq!(policy.choose(&idle(&[1, 1]), None, draw(0)), Some(0));
+        assert_eq!(policy.choose(&idle(&[1, 1]), None, draw(u64::MAX)), Some(1));
+    }
+}
+
+#[test]
 fn the_most_loaded_is_never_picked_and_the_least_loaded_most() {
     // Of n endpoints in order of load, the k-th (from 0) wins against the n - 1 - k above it.
     let loads = stands(&[(1, 0), (1, 1), (1, 2), (1, 3)]);
@@ -264,6 +272,7 @@ fn the_faster_wins_by_latency_times_those_in_flight_by_share() {
     for (first, second) in [
         (of(1, 0, Some(10.0)), of(1, 0, Some(11.0))),
         (of(1, 2, Some(10.0)), of(1, 0, Some(31.0))),
+        (of(1, 0, Some(29.0)), of(1, 2, Some(10.0))),
         (of(3, 2, Some(10.0)), of(1, 0, Some(10.1))),
         (of(1, 0, None), of(1, 0, Some(0.001))),
         (of(1, 999, Some(3.6e9)), of(1, 1, None)),

@@ -348,16 +348,14 @@ impl<K: Copy + Ord> Machine<K> {
     /// one, and begins the next.
     fn forget(&mut self, end: Duration) {
         let (start, interval) = (self.interval_start, self.interval());
+        let all = intervals(end.saturating_sub(start), interval);
         for endpoint in self.present.values_mut() {
-            if endpoint.memory > 0 {
-                // Counted from the ends of intervals, so that the one begun does not count; of
-                // those that are ejected none does.
-                let all = intervals(end.saturating_sub(start), interval);
-                let late = endpoint.since.saturating_sub(start);
-                let missed = late.as_nanos().div_ceil(interval.as_nanos().max(1));
-                let missed = u32::try_from(missed).unwrap_or(u32::MAX);
-                endpoint.memory = endpoint.memory.saturating_sub(all.saturating_sub(missed));
-            }
+            // Counted from the ends of intervals, so that the one begun does not count; of those
+            // that are ejected none does.
+            let late = endpoint.since.saturating_sub(start);
+            let missed = late.as_nanos().div_ceil(interval.as_nanos().max(1));
+            let missed = u32::try_from(missed).unwrap_or(u32::MAX);
+            endpoint.memory = endpoint.memory.saturating_sub(all.saturating_sub(missed));
         }
         self.interval_start = end;
     }

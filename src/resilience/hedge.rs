@@ -134,14 +134,12 @@ impl Latencies {
         let gap = present - self.current;
         for step in 1..=gap.min(SLOTS as u64) {
             let expired = &mut self.slots[place(self.current + step)];
-            for (bucket, count) in expired.iter_mut().enumerate().filter(|(_, n)| **n > 0) {
+            for (bucket, count) in expired.iter_mut().enumerate().filter(|(_, n)| **n != 0) {
                 self.live.remove(bucket, std::mem::take(count));
             }
-        }
-        self.current = present;
-        if gap > 0 {
             self.check_invariants();
         }
+        self.current = present;
     }
 
     fn check_invariants(&self) {
@@ -186,7 +184,7 @@ impl Tree {
         self.add(bucket, count.wrapping_neg());
     }
 
-    /// The bucket of the sample that has this rank (from 1) in ascending order.
+    /// The bucket of the sample that has this rank (from 1 to `total`) in ascending order.
     fn find(&self, rank: u32) -> usize {
         let (mut before, mut left) = (0, rank);
         let mut step = 1 << BUCKETS.ilog2();
@@ -200,7 +198,7 @@ impl Tree {
             }
             step /= 2;
         }
-        before.min(BUCKETS - 1)
+        before
     }
 }
 
@@ -213,7 +211,9 @@ fn bucket(took: Duration) -> usize {
     };
     let within = (ticks >> doubling) & ((1 << FINE) - 1);
     let bucket = 1 + (u64::from(doubling) << FINE) + within;
-    usize::try_from(bucket).map_or(BUCKETS - 1, |bucket| bucket.min(BUCKETS - 1))
+    usize::try_from(bucket)
+        .unwrap_or(usize::MAX)
+        .min(BUCKETS - 1)
 }
 
 /// The greatest response time that a bucket takes in.

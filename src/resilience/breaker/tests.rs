@@ -1,5 +1,6 @@
 //! Tests of the machine in argument time.
 
+mod attempt;
 mod closed;
 mod control;
 mod half_open;

@@ -498,6 +498,12 @@ fn time_does_not_run_backwards_and_odd_settings_do_no_harm() {
     assert!(bench.ejected(s(5001)).is_empty());
 }
 
+#[test]
+fn words_are_those_of_the_log() {
+    assert_eq!(Cause::ConsecutiveFailures.as_str(), "consecutive_failures");
+    assert_eq!(Cause::FailureRate.as_str(), "failure_rate");
+}
+
 /// The rules told naively: time goes from one thing that is due to the next, never further.
 struct Model {
     settings: Settings,

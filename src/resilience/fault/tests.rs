@@ -125,6 +125,19 @@ fn the_whole_hits_always_and_nothing_never() {
     assert!(!share(1).hit(u64::MAX / u64::from(WHOLE) + 1));
 }
 
+#[test]
+fn words_are_those_of_the_configuration() {
+    for (action, word) in [
+        (Action::Delay(Duration::ZERO), "delay"),
+        (Action::Abort(503), "abort"),
+        (Action::Reset, "reset"),
+        (Action::Truncate(0), "truncate"),
+        (Action::SlowBody(1), "slow-body"),
+    ] {
+        assert_eq!(action.as_str(), word);
+    }
+}
+
 proptest! {
     #[test]
     fn the_share_is_hit(share in 0..=WHOLE, seed: u64) {

@@ -148,6 +148,17 @@ fn an_earlier_instant_counts_as_the_latest_seen() {
     assert_eq!(latencies.percentile(500, start + secs(90)), None);
 }
 
+#[test]
+fn beyond_what_can_be_counted_nothing_is() {
+    let now = crate::time::now();
+    let mut latencies = recorded([ms(10)], now);
+    latencies.live.total = u32::MAX - 1;
+    for _ in 0..2 {
+        latencies.record(ms(10), now);
+        assert_eq!(latencies.live.total, u32::MAX);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Wait(Duration),

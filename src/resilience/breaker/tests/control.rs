@@ -96,6 +96,39 @@ fn a_peek_takes_nothing() {
 }
 
 #[test]
+fn steady_is_where_attempts_go_out_as_without_a_breaker() {
+    for (state, steady) in [
+        (State::Closed, true),
+        (State::Open, false),
+        (State::HalfOpen, false),
+        (State::MetricsOnly, true),
+        (State::Disabled, true),
+        (State::ForcedOpen, false),
+    ] {
+        let mut rig = Rig::new(base());
+        rig.enter(state);
+        let expected = if steady { Ok(()) } else { Err(state) };
+        assert_eq!(rig.machine.steady(rig.now()), expected);
+    }
+    // What would be a probe is not one of them either.
+    let mut rig = Rig::new(base());
+    rig.enter(State::Open);
+    rig.wait(secs(1));
+    assert_eq!(rig.machine.steady(rig.now()), Err(State::Open));
+    rig.assert_state(State::Open);
+}
+
+#[test]
+fn there_are_events_until_they_are_taken() {
+    let mut rig = Rig::new(base());
+    assert!(!rig.machine.has_events());
+    rig.operate(Operation::Trip).expect("is possible");
+    assert!(rig.machine.has_events());
+    assert_eq!(rig.machine.take_events().len(), 1);
+    assert!(!rig.machine.has_events());
+}
+
+#[test]
 fn an_override_ends_with_a_reset() {
     for operation in [
         |until| Operation::ForcedOpen { until },
@@ -365,4 +398,18 @@ fn switched_off_it_forgets_all() {
 fn words_are_unique() {
     let states: std::collections::HashSet<_> = State::ALL.iter().map(|s| s.as_str()).collect();
     assert_eq!(states.len(), State::ALL.len());
+    let causes = [
+        Cause::FailureRate,
+        Cause::SlowRate,
+        Cause::FailureAndSlowRate,
+        Cause::Overdue,
+        Cause::ConsecutiveFailures,
+        Cause::WaitOver,
+        Cause::Recovered,
+        Cause::MaxWait,
+        Cause::Operator,
+        Cause::OverrideExpired,
+    ];
+    let words: std::collections::HashSet<_> = causes.iter().map(|cause| cause.as_str()).collect();
+    assert_eq!(words.len(), causes.len());
 }

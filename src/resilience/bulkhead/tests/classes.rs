@@ -51,6 +51,15 @@ fn shares_beyond_the_whole_are_the_whole() {
 }
 
 #[test]
+fn the_last_place_is_reserved_for_one_class_only() {
+    // Two small shares, one place: the first has it, and need not leave it to the second.
+    let mut machine: Machine<()> = Machine::new(1, 1, &[1000, 1000]);
+    fill(&mut machine, 0, 1);
+    assert_eq!(machine.enter(1, ()), Entry::Full);
+    assert!(matches!(machine.enter(0, ()), Entry::Queued(_)));
+}
+
+#[test]
 fn any_class_takes_a_free_slot_while_nobody_waits() {
     let mut machine = machine(10, 10);
     fill(&mut machine, BATCH, 10);
