@@ -136,7 +136,7 @@ deploy() {
 
 mutants() {
     has cargo-mutants || return 0
-    cargo mutants --no-shuffle --file 'src/resilience/**' -- --lib
+    tests/mutants.sh
 }
 
 properties() {
