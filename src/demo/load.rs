@@ -28,7 +28,8 @@ pub struct Load {
     target: SocketAddr,
     switch: Switch,
     meter: Mutex<Meter>,
-    idle: Mutex<Vec<Connection>>,
+    /// `None` once no call is to keep its connection.
+    idle: Mutex<Option<Vec<Connection>>>,
 }
 
 impl Load {
@@ -43,7 +44,7 @@ impl Load {
             target,
             switch,
             meter: Mutex::default(),
-            idle: Mutex::default(),
+            idle: Mutex::new(Some(Vec::new())),
         });
         tasks::spawn("demo load", Arc::clone(&load).run(rate, stop));
         load
@@ -77,7 +78,7 @@ impl Load {
                 }
             });
         }
-        self.idle().clear();
+        *self.idle() = None;
     }
 
     async fn call(&self) {
@@ -94,14 +95,16 @@ impl Load {
     }
 
     async fn exchange(&self) -> Result<End, String> {
-        let kept = self.idle().pop();
+        let kept = self.idle().as_mut().and_then(Vec::pop);
         let mut connection = match kept {
             Some(kept) if !kept.is_closed() => kept,
             _ => Connection::open(self.target).await?,
         };
         let answer = connection.send(Method::GET, "/").await?;
-        if !connection.is_closed() {
-            self.idle().push(connection);
+        if !connection.is_closed()
+            && let Some(idle) = &mut *self.idle()
+        {
+            idle.push(connection);
         }
         let says = answer
             .headers()
@@ -116,7 +119,7 @@ impl Load {
         })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Option<Vec<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -150,6 +153,6 @@ mod tests {
         while Arc::strong_count(&load) > 1 {
             tokio::task::yield_now().await;
         }
-        assert!(load.idle().is_empty());
+        assert!(load.idle().is_none());
     }
 }
