@@ -377,3 +377,58 @@ fn an_answer_of_the_failover_is_streamed_as_any_other() {
     assert_eq!(response.text(), "half then");
     daemon.await_metric(in_flight, &[], 0.0);
 }
+
+#[test]
+fn a_preserved_host_is_that_of_the_caller() {
+    let upstream = Upstream::start(|_| reply(503, "no"));
+    let standby = Upstream::answering("standby");
+    let daemon = daemon(
+        &upstream.url(),
+        &standby.url(),
+        [PATIENT, &format!("host = \"preserve\"\n{PATIENT}")],
+    );
+    assert_eq!(call(&daemon, "GET", b"").text(), "standby");
+    let seen = standby.seen();
+    let head = format!("{:?}", seen.requests[0].head);
+    assert!(head.contains("api.test"), "{head}");
+}
+
+#[test]
+fn a_key_honoured_here_is_not_honoured_there() {
+    let upstream = Upstream::start(|_| reply(503, "maybe done"));
+    let standby = Upstream::answering("standby");
+    let daemon = daemon(
+        &upstream.url(),
+        &standby.url(),
+        [
+            "retry = { retries = 0, honours_idempotency_key = true, mint_idempotency_key = true }",
+            PATIENT,
+        ],
+    );
+    let response = call(&daemon, "POST", b"pay");
+    assert_eq!(standby.seen().requests.len(), 0, "{response:?}");
+}
+
+#[test]
+fn what_was_answered_once_is_not_unsent() {
+    let upstream = Upstream::start(|_| reply(503, "maybe done"));
+    let dead = Refusing::start();
+    let standby = Upstream::answering("standby");
+    let daemon = Daemon::start(&format!(
+        "[upstreams.api]\nlisten = \"127.0.0.1:0\"\nendpoints = [\"{}\", \"{}\"]\nfailover = \"standby\"\n\
+         balance = {{ policy = \"round_robin\" }}\nretry = {{ mode = \"enforce\", retries = 1, non_idempotent = true }}\n{PATIENT}\
+         [upstreams.standby]\nendpoints = [\"{}\"]\n",
+        upstream.url(),
+        dead.url(),
+        standby.url()
+    ));
+    let response = call(&daemon, "POST", b"pay");
+    assert_eq!(
+        (
+            upstream.seen().requests.len(),
+            standby.seen().requests.len()
+        ),
+        (1, 0),
+        "{response:?}"
+    );
+}

@@ -492,3 +492,20 @@ fn an_attempt_that_is_not_hit_says_nothing_of_faults() {
     assert_eq!(line["fault"], Value::Null, "{line}");
     daemon.await_metric(ATTEMPTS, &[API, ("verdict", "success")], 1.0);
 }
+
+#[test]
+fn an_uncounted_delay_does_not_open_the_breaker() {
+    let upstream = Upstream::answering("fine");
+    let more = "timeouts = { first_byte = \"400ms\", request = \"15s\" }\nbreaker = { min_calls = 1, slow_call = \"100ms\" }";
+    let daemon = daemon(&upstream, "action = \"delay\", delay = \"1h\"", more);
+    assert_row(&get(&daemon), ProxyError::AttemptTimeout);
+    assert_row(&get(&daemon), ProxyError::AttemptTimeout);
+}
+
+#[test]
+fn an_injected_abort_is_not_replaced_by_the_fallback() {
+    let upstream = Upstream::answering("fine");
+    let more = "fallback = { status = 200, body = \"degraded\" }";
+    let daemon = daemon(&upstream, "action = \"abort\", status = 503", more);
+    assert_eq!(get(&daemon).status, 503);
+}

@@ -445,3 +445,61 @@ fn the_time_of_a_request_ends_all_its_attempts() {
     }
     assert_nothing_held(&daemon);
 }
+
+#[test]
+fn a_hedge_without_a_connection_leaves_the_first_attempt_alone() {
+    let gate = Gate::new();
+    let upstreams: [_; 2] = several([held(&gate), late()]);
+    let daemon = daemon(
+        &upstreams,
+        SOON,
+        "bulkhead = { max_connections = 1, queue_timeout = \"100ms\" }",
+    );
+    let mut client = ask(&daemon, "GET");
+    daemon.await_metric(HEDGES, &[API], 1.0);
+    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    gate.open();
+    let response = client.response("GET").expect("a whole response");
+    assert_eq!(response.text(), "first");
+}
+
+#[test]
+fn an_observing_breaker_lets_hedges_go() {
+    let gate = Gate::new();
+    let upstreams: [_; 2] = several([late(), reply(200, "hedge")]);
+    let daemon = daemon(
+        &upstreams,
+        SOON,
+        "breaker = { mode = \"observe\", min_calls = 1, consecutive_failures = 1, slow_call = \"10ms\" }",
+    );
+    assert_eq!(call(&daemon, "GET", b"").text(), "hedge");
+    gate.open();
+}
+
+#[test]
+fn observed_hedges_take_nothing_from_retries() {
+    let slow = vec![
+        Step::ReadBody,
+        Step::Delay(std::time::Duration::from_millis(300)),
+        Step::Send(message(503, "no")),
+    ];
+    let upstreams: [_; 2] = several([slow]);
+    let daemon = daemon(
+        &upstreams,
+        "mode = \"observe\", delay = \"20ms\"",
+        "retry = { mode = \"enforce\", retries = 1, budget = { ratio = 1.0, min_per_second = 0 } }",
+    );
+    let response = call(&daemon, "GET", b"");
+    assert_eq!(hits(&upstreams), 2, "{response:?}");
+}
+
+#[test]
+fn pushback_forbids_hedges() {
+    let upstreams: [_; 2] = several([send(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\ngrpc-status: 14\r\ngrpc-retry-pushback-ms: -1\r\ncontent-length: 0\r\n\r\n",
+    )]);
+    let daemon = daemon(&upstreams, NEVER, "");
+    let fields = [("content-type", "application/grpc")];
+    let response = daemon.client().call("GET", "/", &fields, b"");
+    assert_eq!(hits(&upstreams), 1, "{response:?}");
+}
