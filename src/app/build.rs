@@ -177,25 +177,32 @@ fn build_upstream(
 }
 
 /// For each upstream the route to the one that is asked in its place, if there is one: with that
-/// one's own policies, and on to its own failover. The configuration has refused circles.
+/// one's own policies, and on to its own failover.
 fn failovers(config: &Config, upstreams: &[Arc<Upstream>]) -> Vec<Option<Arc<Route>>> {
-    let mut built: Vec<Option<Arc<Route>>> = vec![None; upstreams.len()];
-    // A chain is built from its end: no chain has more links than there are upstreams.
-    for _ in 0..upstreams.len() {
-        for (index, from) in config.upstreams.iter().enumerate() {
-            let Some(to) = from.failover else { continue };
-            let Some((upstream, settings)) = upstreams.get(to).zip(config.upstreams.get(to)) else {
-                continue;
-            };
-            let route = model::Route::to(to, settings);
-            let next = built.get(to).cloned().flatten();
-            let route = build_route(config, &route, upstream, None, next, None);
-            if let Some(place) = built.get_mut(index) {
-                *place = route.map(Arc::new);
-            }
-        }
+    let mut ways = vec![None; upstreams.len()];
+    let from = config.upstreams.iter();
+    from.map(|from| way_to(from.failover?, config, upstreams, &mut ways))
+        .collect()
+}
+
+/// The way to the upstream at `to`, built once. The configuration has refused circles.
+fn way_to(
+    to: usize,
+    config: &Config,
+    upstreams: &[Arc<Upstream>],
+    ways: &mut [Option<Arc<Route>>],
+) -> Option<Arc<Route>> {
+    if let Some(built) = ways.get(to)? {
+        return Some(Arc::clone(built));
     }
-    built
+    let (upstream, settings) = upstreams.get(to).zip(config.upstreams.get(to))?;
+    let next = settings
+        .failover
+        .and_then(|next| way_to(next, config, upstreams, ways));
+    let route = model::Route::to(to, settings);
+    let built = Arc::new(build_route(config, &route, upstream, None, next, None)?);
+    ways.get_mut(to)?.replace(Arc::clone(&built));
+    Some(built)
 }
 
 fn build_route(

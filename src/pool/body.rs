@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::replay::Replay;
+use super::replay::{Replay, Unread};
 
 /// Told how a request body moves, from whichever task drives the connection.
 pub trait UploadObserver: Send + Sync {
@@ -145,16 +145,16 @@ impl Default for Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Unread;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Unread>>> {
         let Self { source, observer } = self.get_mut();
         let frame = match source {
             Source::Empty => return Poll::Ready(None),
-            Source::Caller(body) => Pin::new(body).poll_frame(cx),
+            Source::Caller(body) => Pin::new(body).poll_frame(cx).map_err(Unread::Caller),
             Source::Kept(replay, position) => replay.poll_frame(position, cx),
         };
         if let Some(observer) = observer {
@@ -165,7 +165,10 @@ impl Body for Upload {
                     // Nothing follows trailers, and nobody asks whether something does.
                     observer.passed(bytes, source.is_end() || frame.is_trailers());
                 }
-                Poll::Ready(Some(Err(error))) => observer.broken(is_malformed(error)),
+                Poll::Ready(Some(Err(Unread::Caller(error)))) => {
+                    observer.broken(is_malformed(error));
+                }
+                Poll::Ready(Some(Err(Unread::Gone))) => {}
                 Poll::Ready(None) => observer.passed(0, true),
             }
         }

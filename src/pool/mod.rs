@@ -18,6 +18,7 @@ mod shelf;
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
 pub use dial::{Dial, DialTcp, Dialed, Socket, Stream, is_our_limit};
+pub use replay::Unread;
 
 use std::io;
 use std::net::SocketAddr;

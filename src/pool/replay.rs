@@ -2,9 +2,11 @@
 //!
 //! The first reading pulls the caller's body and remembers what passed, up to a limit; a later one
 //! gives that again and then pulls on where the first was broken off. Beyond the limit what was
-//! remembered is let go: the body goes on, but it is committed. Invariant: only one reading at a
-//! time is at the front, where the caller's bytes come in.
+//! remembered is let go: the body goes on, but it is committed. Invariant: a reading goes on only
+//! from the very piece that it stopped before; one that finds it gone fails.
 
+use std::error::Error;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,15 +22,44 @@ use crate::sync::{Mutex, lock};
 #[derive(Clone)]
 pub(super) struct Replay(Arc<Mutex<Kept>>);
 
+/// So many pieces are remembered however small they are,
+const MANY: usize = 64;
+
+/// and further ones as far as the limit allows pieces of this size.
+const TINY: usize = 256;
+
 struct Kept {
     body: Incoming,
     passed: Vec<Piece>,
+    /// Pieces that the caller has sent, remembered or not.
+    pulled: usize,
+    /// Bytes that are remembered.
     bytes: usize,
     limit: usize,
     state: State,
     /// Of the whole body, where its length was declared.
     size: SizeHint,
 }
+
+/// Why a body cannot be read on.
+#[derive(Debug)]
+pub enum Unread {
+    /// The caller broke it off, or framed it wrongly.
+    Caller(hyper::Error),
+    /// Where this reading stopped is not remembered any more.
+    Gone,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Caller(error) => error.fmt(f),
+            Self::Gone => f.write_str("the beginning of the body is not kept any more"),
+        }
+    }
+}
+
+impl Error for Unread {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -43,14 +74,14 @@ enum State {
 #[derive(Clone)]
 enum Piece {
     Data(Bytes),
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
 }
 
 impl Piece {
     fn frame(self) -> Frame<Bytes> {
         match self {
             Self::Data(data) => Frame::data(data),
-            Self::Trailers(trailers) => Frame::trailers(trailers),
+            Self::Trailers(trailers) => Frame::trailers(*trailers),
         }
     }
 }
@@ -61,6 +92,7 @@ impl Replay {
             size: body.size_hint(),
             body,
             passed: Vec::new(),
+            pulled: 0,
             bytes: 0,
             limit,
             state: State::Flowing,
@@ -91,7 +123,7 @@ impl Replay {
         &self,
         position: &mut usize,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Unread>>> {
         let mut kept = lock(&self.0);
         if let Some(piece) = kept.passed.get(*position) {
             *position += 1;
@@ -100,24 +132,26 @@ impl Replay {
         if kept.state == State::Whole {
             return Poll::Ready(None);
         }
+        if *position != kept.pulled {
+            return Poll::Ready(Some(Err(Unread::Gone)));
+        }
         let polled = Pin::new(&mut kept.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 let piece = match (frame.data_ref(), frame.trailers_ref()) {
                     (Some(data), _) => Some(Piece::Data(data.clone())),
-                    (None, trailers) => trailers.cloned().map(Piece::Trailers),
+                    (None, trailers) => trailers.cloned().map(Box::new).map(Piece::Trailers),
                 };
                 kept.remember(piece);
-                if kept.state != State::Committed {
-                    *position += 1;
-                }
+                kept.pulled += 1;
+                *position += 1;
             }
             Poll::Ready(None) if kept.state == State::Flowing => kept.state = State::Whole,
             // What broke off cannot be sent whole any more.
             Poll::Ready(Some(Err(_))) => kept.commit(),
             Poll::Ready(None) | Poll::Pending => {}
         }
-        polled
+        polled.map_err(Unread::Caller)
     }
 }
 
@@ -126,10 +160,17 @@ impl Kept {
         let Some(piece) = piece.filter(|_| self.state == State::Flowing) else {
             return;
         };
-        if let Piece::Data(data) = &piece {
-            self.bytes = self.bytes.saturating_add(data.len());
-        }
-        if self.bytes > self.limit {
+        let size = match &piece {
+            Piece::Data(data) => data.len(),
+            Piece::Trailers(trailers) => trailers
+                .iter()
+                .map(|(n, v)| n.as_str().len() + v.len())
+                .sum(),
+        };
+        self.bytes = self.bytes.saturating_add(size);
+        // A body of tiny chunks costs more to remember than it is long.
+        let most = MANY + self.limit / TINY;
+        if self.bytes > self.limit || self.passed.len() >= most {
             return self.commit();
         }
         let last = matches!(piece, Piece::Trailers(_));

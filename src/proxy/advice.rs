@@ -21,8 +21,10 @@ pub(super) fn advice(headers: &HeaderMap, is_grpc: bool) -> Advice {
     let Some(after) = text(RETRY_AFTER) else {
         return Advice::None;
     };
-    if let Ok(seconds) = after.parse() {
-        return Advice::After(Duration::from_secs(seconds));
+    if !after.is_empty() && after.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More seconds than 64 bits hold are a way to say never.
+        let seconds = after.parse().map(Duration::from_secs);
+        return seconds.map_or(Advice::Forbidden, Advice::After);
     }
     let date = |text| httpdate::parse_http_date(text).ok();
     match (date(after), text(DATE).and_then(date)) {
@@ -55,6 +57,12 @@ mod tests {
             (&[] as &[_], Advice::None),
             (&[("retry-after", "3")], after(3)),
             (&[("retry-after", "-3")], Advice::None),
+            (&[("retry-after", "+3")], Advice::None),
+            (&[("retry-after", "")], Advice::None),
+            (
+                &[("retry-after", "99999999999999999999")],
+                Advice::Forbidden,
+            ),
             (&[("retry-after", "soon")], Advice::None),
             (
                 &[date, ("retry-after", "Sun, 06 Nov 1994 08:49:39 GMT")],

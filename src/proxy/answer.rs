@@ -103,7 +103,7 @@ impl Answer {
         exchange.status = stream.status;
         let head = stream.head.take();
         let upload = stream.upload.take();
-        let unread = upload.as_ref().is_some_and(|upload| !upload.finished());
+        let unread = upload.as_ref().is_some_and(|upload| !upload.finished()) && !exchange.read;
         if upload.is_some() {
             exchange.upload.replace(upload);
         }

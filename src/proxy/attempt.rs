@@ -121,8 +121,10 @@ impl Attempt<'_, '_> {
         endpoint: &InFlight,
         now: Instant,
     ) -> Result<(Response<Download>, Connection), Failed> {
+        let mut now = now;
         if let Some(hit) = self.fault(now) {
             Box::pin(self.suffer(hit, now)).await?;
+            now = time::now();
         }
         // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
         let mut fresh = false;
@@ -146,7 +148,7 @@ impl Attempt<'_, '_> {
                     }
                 }
                 Err(SendError::Reset { answered: false })
-                    if doubtful && outgoing.is_idempotent() && outgoing.is_here() => {}
+                    if doubtful && outgoing.is_harmless() && outgoing.is_here() => {}
                 Err(SendError::Reset { .. }) => return Err(ProxyError::UpstreamReset.into()),
                 Err(SendError::Invalid) => return Err(ProxyError::BadResponse.into()),
                 Err(SendError::Upload) => return Err(ProxyError::ClientGone.into()),
@@ -171,7 +173,7 @@ impl Attempt<'_, '_> {
         route.upstream.metrics.fault_injected(hit.action);
         self.call.exchange.fault.set(Some(hit.action.as_str()));
         if !hit.counted {
-            self.trial.do_not_count();
+            self.trial.do_not_count(now);
         }
         match hit.action {
             Action::Delay(delay) => self.pause(now, delay).await,
@@ -222,18 +224,12 @@ impl Attempt<'_, '_> {
         if let Some(limit) = deadline.past(now) {
             return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
-        let mut outgoing = self.call.outgoing.borrow_mut();
+        // What an attempt before this one read on meanwhile may be more than is kept.
+        let request = self.call.outgoing.borrow_mut().send(doubtful);
+        let mut request = request.ok_or(ProxyError::UpstreamReset)?;
         let target = (&***route, endpoint.endpoint());
         let before = exchange.attempts.get().saturating_sub(1);
-        request::address(
-            outgoing.request_mut(),
-            target,
-            deadline,
-            survey,
-            before,
-            now,
-        );
-        let mut request = outgoing.send(doubtful);
+        request::address(&mut request, target, deadline, survey, before, now);
         if let Some(upload) = &self.upload {
             let observer: Arc<dyn UploadObserver> = Arc::clone(upload) as _;
             request.body_mut().observe(observer);

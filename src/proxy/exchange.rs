@@ -36,6 +36,8 @@ pub(super) struct Exchange {
     request_id: Option<HeaderValue>,
     /// The failover that is asked in place of the route's upstream.
     pub(super) served: Option<Arc<Route>>,
+    /// The caller's body was read to its end, whatever became of it.
+    pub(super) read: bool,
     /// Some of the request's body has not been read.
     pub(super) unread: bool,
     pub(super) queued: Option<Duration>,
@@ -72,6 +74,7 @@ impl Exchange {
                 .flatten(),
             request_id: None,
             served: None,
+            read: false,
             unread: false,
             queued: None,
             upload: RefCell::new(None),

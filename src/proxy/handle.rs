@@ -12,7 +12,7 @@ use http::{Request, Response};
 use super::answer::Answer;
 use super::attempt::Call;
 use super::body::ResponseBody;
-use super::error::{ProxyError, Resend};
+use super::error::{ProxyError, Resend, Side};
 use super::exchange::Exchange;
 use super::outgoing::Outgoing;
 use super::request::Survey;
@@ -49,6 +49,7 @@ impl Caller {
             Ok(match forwarded {
                 Ok(answer) => answer.into_response(exchange),
                 Err(error) => {
+                    exchange.read = !request.body().is_empty() && request.body().is_whole();
                     exchange.unread = is_unread(&mut request, &exchange);
                     reply::local(error, exchange)
                 }
@@ -82,20 +83,35 @@ impl Caller {
         request::prepare(request, &survey);
         exchange.identify(request.headers());
         let outgoing = RefCell::new(Outgoing::new(request));
+        // An answer that a failover is to better: it stands until that one admits the request.
+        let mut kept: Option<Kept> = None;
         loop {
-            let asked = self.ask(&route, &survey, &deadline, &outgoing, exchange);
+            let asked = self.ask(&route, &survey, &deadline, &outgoing, exchange, &mut kept);
             let outcome = asked.await;
-            let Some(next) = failover(&route, &outcome, &outgoing, &deadline, survey.grpc) else {
-                let (answer, slot) = outcome?;
+            let next = failover(&route, &outcome, &outgoing, &deadline, survey.grpc);
+            let Some(next) = next.map(Arc::clone) else {
+                exchange.read = outgoing.borrow().is_whole();
+                let (answer, slot) = match (outcome, kept) {
+                    (Err(error), Some(before)) if error.row().side == Side::Local => {
+                        route = before.route;
+                        exchange.served = before.served;
+                        before.answer
+                    }
+                    (outcome, _) => outcome?,
+                };
                 return Ok(answer.deliver(self, &route, &deadline, slot));
             };
             route.upstream.metrics.failed_over();
-            if let Ok((answer, _slot)) = outcome {
-                answer.discard();
+            let served = exchange.served.replace(Arc::clone(&next));
+            if let Ok(answer) = outcome {
+                kept = Some(Kept {
+                    answer,
+                    route,
+                    served,
+                });
             }
-            exchange.served = Some(Arc::clone(next));
             exchange.now = time::now();
-            route = Arc::clone(next);
+            route = next;
         }
     }
 
@@ -107,6 +123,7 @@ impl Caller {
         deadline: &Deadline,
         outgoing: &RefCell<Outgoing<'r>>,
         exchange: &mut Exchange,
+        kept: &mut Option<Kept>,
     ) -> Result<(Answer, Slot), ProxyError> {
         let upstream = &route.upstream;
         self.token(route, deadline, exchange).await?;
@@ -120,8 +137,9 @@ impl Caller {
         let endpoint = upstream.pick(&[], hash, now);
         let endpoint = endpoint.ok_or(ProxyError::NoEndpoint)?;
         let first = (endpoint, route.breaker.admit(now)?, now);
-        if route.repeats {
-            upstream.budget.deposit(now);
+        upstream.budget.deposit(now);
+        if let Some(Kept { answer, .. }) = kept.take() {
+            answer.0.discard();
         }
         let call = Call {
             caller: self,
@@ -209,6 +227,13 @@ impl Caller {
     }
 }
 
+/// An answer that stands until something better comes.
+struct Kept {
+    answer: (Answer, Slot),
+    route: Arc<Route>,
+    served: Option<Arc<Route>>,
+}
+
 /// The upstream that is asked in place of one that cannot answer: where the request may be sent
 /// again and there is time for it. Whoever exceeds a rate limit is told so.
 fn failover<'r>(
@@ -224,24 +249,22 @@ fn failover<'r>(
     let may_repeat = match outcome {
         Err(ProxyError::RateLimited { .. }) => false,
         // As if the upstream had answered.
-        Err(error @ ProxyError::FaultAbort(_)) => {
+        Err(error @ (ProxyError::FaultAbort(_) | ProxyError::FaultReset)) => {
             is_listed(error.ended()) && outgoing.is_idempotent()
         }
-        Err(error) => match error.row().resend {
-            Resend::NotSent => true,
-            Resend::MaybeSent => outgoing.is_idempotent(),
-            Resend::Never => false,
-        },
-        Ok((answer, _)) => is_listed(answer.ended(is_grpc)) && outgoing.is_idempotent(),
+        Err(error) => error.row().resend != Resend::Never,
+        Ok((answer, _)) => is_listed(answer.ended(is_grpc)),
     };
     let in_time = || deadline.past(time::now()).is_none();
-    (may_repeat && outgoing.is_here() && in_time()).then_some(next)
+    (may_repeat && outgoing.may_go_to(next) && in_time()).then_some(next)
 }
 
 /// Whether some of the request's body is still on its way when a local reply is due: then the
 /// connection cannot carry another request. What has come with the head is no obstacle.
 fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
-    if request.body().is_empty() {
+    if exchange.read {
+        false
+    } else if request.body().is_empty() {
         // It had none, or it was taken to be sent.
         !exchange.is_uploaded()
     } else if exchange.expects {

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use super::answer::Answer;
 use super::attempt::{Call, attempt};
-use super::error::ProxyError;
+use super::error::{ProxyError, Side};
 use super::retry::{self, Dispatch, ended};
 use super::route::Hedge;
 use crate::config::model::Mode;
 use crate::resilience::breaker::State;
+use crate::resilience::retry::Advice;
 use crate::telemetry::metrics::Hedged;
 use crate::time;
 use crate::upstream::bulkhead::Slot;
@@ -27,7 +28,7 @@ struct Running<'a> {
 }
 
 /// An attempt that has ended.
-struct Ended {
+struct Finished {
     outcome: Outcome,
     endpoint: SocketAddr,
     slot: Option<Slot>,
@@ -42,50 +43,102 @@ struct Ended {
 pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) -> Outcome {
     let metrics = &call.route.upstream.metrics;
     let begun = first.2;
-    let mut started = begun;
-    let delay = hedge.delay.delay(started);
+    let delay = hedge.delay.delay(begun);
     if delay.is_none() {
         metrics.hedged(Hedged::NoDelay);
     }
-    let mut left = delay.map_or(0, |_| hedge.settings.max_hedges);
+    let after = |now: Instant| delay.and_then(|delay| now.checked_add(delay));
+    let mut left = hedge.settings.max_hedges;
+    let mut due = after(begun);
     let mut used = vec![first.0.endpoint().address];
     let mut running = vec![start(call, first, None)];
+    // The last failure: the answer, if nothing better follows.
+    let mut failed = None;
+    let mut now = begun;
     loop {
-        let due = delay.filter(|_| left > 0);
-        let due = due.and_then(|delay| started.checked_add(delay));
-        let ended = call
-            .caller
-            .watch
-            .alarm
-            .race(started, pin!(any(&mut running)), |now| match due {
-                Some(due) if due <= now => Err(()),
-                due => Ok(due),
-            })
-            .await;
-        let failed = match ended {
-            Ok(ended) if is_final(call, &ended.outcome) => return won(call, hedge, ended, begun),
-            Ok(ended) => Some(ended.outcome),
-            Err(()) => None,
+        let expiry = |now| match due {
+            Some(due) if due <= now => Err(()),
+            due => Ok(due),
         };
-        if left > 0 {
+        let alarm = &call.caller.watch.alarm;
+        let ended = alarm.race(now, pin!(any(&mut running)), expiry).await;
+        now = time::now();
+        if let Ok(ended) = ended {
+            match next(call, &ended.outcome, now) {
+                None => return won(call, hedge, ended, begun),
+                // A limit of ours says nothing about the others.
+                Some(Next::Skip) if !running.is_empty() => continue,
+                Some(Next::Skip) if failed.is_some() => left = 0,
+                Some(next) => {
+                    match next {
+                        Next::At(at) => due = Some(at),
+                        Next::Never | Next::Skip => left = 0,
+                    }
+                    discard(failed.replace(ended.outcome));
+                }
+            }
+        }
+        if left > 0 && due.is_some_and(|due| due <= now) {
             left -= 1;
-            started = time::now();
-            match beside(call, hedge, &used, started) {
+            due = after(now);
+            match beside(call, hedge, &used, now) {
                 Ok(None) => {}
                 Ok(Some((dispatch, slot))) => {
                     metrics.hedged(Hedged::Sent);
                     used.push(dispatch.0.endpoint().address);
                     running.push(start(call, dispatch, Some(slot)));
                 }
-                Err(skipped) => metrics.hedged(skipped),
+                Err(skipped) => {
+                    metrics.hedged(skipped);
+                    if running.is_empty() {
+                        left = 0;
+                    }
+                }
             }
         }
-        match failed {
-            // All have failed: the last failure is the answer, and nothing follows it.
-            Some(outcome) if running.is_empty() => return outcome,
-            Some(Ok(answer)) => answer.discard(),
-            _ => {}
+        if left == 0 {
+            due = None;
         }
+        if running.is_empty()
+            && due.is_none()
+            && let Some(outcome) = failed.take()
+        {
+            return outcome;
+        }
+    }
+}
+
+/// What follows an attempt that has failed.
+enum Next {
+    /// Another one, at once or when the upstream wants it.
+    At(Instant),
+    /// None: the upstream forbids it.
+    Never,
+    /// It was a limit of ours that ended it.
+    Skip,
+}
+
+/// What follows an outcome; nothing where that is what the caller gets, whatever the others bring.
+fn next(call: &Call<'_, '_>, outcome: &Outcome, now: Instant) -> Option<Next> {
+    if let Err(error) = outcome
+        && error.row().side == Side::Local
+    {
+        return Some(Next::Skip);
+    }
+    let settings = &call.route.retry.settings;
+    settings.why(ended(call, outcome))?;
+    Some(match retry::advice_of(call, outcome) {
+        Advice::None => Next::At(now),
+        Advice::After(wait) if wait <= settings.max_retry_after => {
+            now.checked_add(wait).map_or(Next::Never, Next::At)
+        }
+        Advice::After(_) | Advice::Forbidden => Next::Never,
+    })
+}
+
+fn discard(outcome: Option<Outcome>) {
+    if let Some(Ok(answer)) = outcome {
+        answer.discard();
     }
 }
 
@@ -131,7 +184,7 @@ fn start<'a>(call: &'a Call<'a, '_>, first: Dispatch, slot: Option<Slot>) -> Run
 }
 
 /// The end of the first attempt that ends, which is taken out. Polls all of them each time.
-async fn any(running: &mut Vec<Running<'_>>) -> Ended {
+async fn any(running: &mut Vec<Running<'_>>) -> Finished {
     poll_fn(|cx| {
         for index in 0..running.len() {
             let Some(one) = running.get_mut(index) else {
@@ -139,7 +192,7 @@ async fn any(running: &mut Vec<Running<'_>>) -> Ended {
             };
             if let Poll::Ready(outcome) = one.attempt.as_mut().poll(cx) {
                 let Running { endpoint, slot, .. } = running.swap_remove(index);
-                return Poll::Ready(Ended {
+                return Poll::Ready(Finished {
                     outcome,
                     endpoint,
                     slot,
@@ -151,28 +204,25 @@ async fn any(running: &mut Vec<Running<'_>>) -> Ended {
     .await
 }
 
-/// Whether an outcome is what the caller gets, whatever the others bring.
-fn is_final(call: &Call<'_, '_>, outcome: &Outcome) -> bool {
-    let settings = &call.route.retry.settings;
-    settings.why(ended(call, outcome)).is_none()
-}
-
 /// Notes what was learnt for the delay of later hedges. Where a hedge won, that is how long the
 /// first attempt had been late by then: without it, slow attempts would never be samples, and the
 /// percentile would sink with every hedge.
-fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Ended, begun: Instant) -> Outcome {
+fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Finished, begun: Instant) -> Outcome {
     call.exchange.answered(ended.endpoint);
+    if ended.slot.is_some() {
+        call.exchange.hedged.set(true);
+    }
     if let Ok(answer) = &ended.outcome {
         let now = time::now();
         let took = if ended.slot.is_some() {
             call.route.upstream.metrics.hedged(Hedged::Won);
-            call.exchange.hedged.set(true);
             Some(now.saturating_duration_since(begun))
         } else {
-            let took = call.exchange.first_byte.get();
-            took.filter(|_| answer.is_success(call.route))
+            call.exchange.first_byte.get()
         };
-        if let Some(took) = took {
+        if let Some(took) = took
+            && answer.is_success(call.route)
+        {
             hedge.delay.observe(took, now);
         }
     }
@@ -200,14 +250,18 @@ fn beside(
         hedge.settings.same_endpoint || !used.contains(&endpoint.endpoint().address)
     });
     let endpoint = endpoint.ok_or(Hedged::NoEndpoint)?;
+    let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;
+    if hedge.mode == Mode::Observe {
+        // What was withdrawn goes back at once: others may need it in earnest.
+        return if upstream.bulkhead.has_room() {
+            Ok(None)
+        } else {
+            Err(Hedged::Bulkhead)
+        };
+    }
     let class = route.class(call.outgoing.borrow().headers());
     let slot = upstream.bulkhead.enter_now(class);
     let slot = slot.ok_or(Hedged::Bulkhead)?;
-    let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;
-    if hedge.mode == Mode::Observe {
-        withdrawal.spend();
-        return Ok(None);
-    }
     let permit = route.breaker.admit_beside(now);
     let permit = permit.map_err(|state| match state {
         State::HalfOpen => Hedged::HalfOpen,

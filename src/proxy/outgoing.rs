@@ -1,6 +1,7 @@
 //! The request on its way out, kept for as long as it may have to be sent once more.
 
-use http::{HeaderMap, Method, Request};
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::request;
 use super::route::Route;
@@ -15,6 +16,10 @@ pub(super) struct Outgoing<'r> {
     idempotent: bool,
     /// Whether a copy stays here when it is sent.
     kept: bool,
+    /// Copies that were sent: each may have been processed.
+    sent: u32,
+    /// What the caller wrote in `Host`, while the request itself is out.
+    host: Option<HeaderValue>,
 }
 
 impl<'r> Outgoing<'r> {
@@ -24,6 +29,8 @@ impl<'r> Outgoing<'r> {
             here: true,
             idempotent: false,
             kept: false,
+            sent: 0,
+            host: None,
         }
     }
 
@@ -54,6 +61,24 @@ impl<'r> Outgoing<'r> {
         self.idempotent
     }
 
+    /// Whether doing it twice costs next to nothing as well: then a connection found dead need not
+    /// be called a failure.
+    pub(super) fn is_harmless(&self) -> bool {
+        !self.has_body() && request::is_idempotent(self.request.method())
+    }
+
+    /// Whether it may go to the upstream of `route`, whatever became of it elsewhere: if it was
+    /// never processed, or is idempotent there as well. A key counts where that upstream honours
+    /// the same field.
+    pub(super) fn may_go_to(&self, route: &Route) -> bool {
+        let keyed = || {
+            let key = route.idempotency.as_ref();
+            key.is_some_and(|key| self.request.headers().contains_key(&key.header))
+        };
+        let safe = self.sent == 0 || request::is_idempotent(self.request.method()) || keyed();
+        safe && self.is_here()
+    }
+
     /// Whether it can be sent from its beginning.
     pub(super) fn is_here(&self) -> bool {
         self.here && self.request.body().is_intact()
@@ -80,15 +105,14 @@ impl<'r> Outgoing<'r> {
         self.request.headers()
     }
 
-    /// The request itself, to be readied for its connection.
-    pub(super) fn request_mut(&mut self) -> &mut Request<Upload> {
-        self.request
-    }
-
-    /// Hands it out to be sent. A copy stays if it is to be kept or, where sending it twice is as
-    /// good as once, if the connection is `doubtful`.
-    pub(super) fn send(&mut self, doubtful: bool) -> Request<Upload> {
-        let keeps = self.kept || (doubtful && self.idempotent);
+    /// Hands it out to be sent; `None` where it is not here any more. A copy stays if it is to be
+    /// kept or, where sending it twice does no harm, if the connection is `doubtful`.
+    pub(super) fn send(&mut self, doubtful: bool) -> Option<Request<Upload>> {
+        if !self.is_here() {
+            return None;
+        }
+        self.sent += 1;
+        let keeps = self.kept || (doubtful && self.is_harmless());
         let again = if keeps {
             self.request.body().again()
         } else {
@@ -96,20 +120,25 @@ impl<'r> Outgoing<'r> {
         };
         let Some(body) = again else {
             self.here = false;
-            return std::mem::take(self.request);
+            self.host = self.request.headers().get(HOST).cloned();
+            return Some(std::mem::take(self.request));
         };
         let mut copy = Request::new(body);
         *copy.method_mut() = self.request.method().clone();
         *copy.uri_mut() = self.request.uri().clone();
         *copy.version_mut() = self.request.version();
         self.request.headers().clone_into(copy.headers_mut());
-        copy
+        Some(copy)
     }
 
     /// Takes it back: no byte of it was sent.
     pub(super) fn give_back(&mut self, unsent: Request<Upload>) {
+        self.sent = self.sent.saturating_sub(1);
         if !self.here {
             *self.request = unsent;
+            if let Some(host) = self.host.take() {
+                self.request.headers_mut().insert(HOST, host);
+            }
             self.here = true;
         }
     }

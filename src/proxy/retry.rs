@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::attempt::{Call, attempt};
 use super::error::ProxyError;
 use crate::config::model::Mode;
-use crate::resilience::retry::{Advice, Denied, Ended, Next, Plan, Resend, Why};
+use crate::resilience::retry::{Advice, Denied, Ended, Next, Plan, Sendable, Why};
 use crate::upstream::breaker::Permit;
 use crate::upstream::budget::Withdrawal;
 use crate::upstream::endpoint::InFlight;
@@ -53,6 +53,12 @@ pub(super) fn ended(call: &Call<'_, '_>, outcome: &Result<Answer, ProxyError>) -
     }
 }
 
+/// What the upstream says about trying again.
+pub(super) fn advice_of(call: &Call<'_, '_>, outcome: &Result<Answer, ProxyError>) -> Advice {
+    let headers = outcome.as_ref().ok().and_then(Answer::headers);
+    headers.map_or(Advice::None, |headers| advice(headers, call.exchange.grpc))
+}
+
 /// Waits for the time of the next attempt, if there is to be one. All that could forbid it is asked
 /// before the wait; what can change meanwhile, again after it.
 async fn again(
@@ -76,17 +82,12 @@ async fn again(
     let now = time::now();
     let resend = {
         let outgoing = call.outgoing.borrow();
-        Resend {
+        Sendable {
             idempotent: outgoing.is_idempotent(),
             replayable: outgoing.is_here(),
         }
     };
-    let advice = match outcome {
-        Ok(answer) => answer
-            .headers()
-            .map_or(Advice::None, |headers| advice(headers, call.exchange.grpc)),
-        Err(_) => Advice::None,
-    };
+    let advice = advice_of(call, outcome);
     let settings = &route.retry.settings;
     let delay = match plan.next(settings, ended, resend, advice, deadline.remaining(now)) {
         Next::Deliver => return None,
@@ -100,7 +101,7 @@ async fn again(
         return deny(call, Denied::Budget);
     };
     if route.retry.mode == Mode::Observe {
-        withdrawal.spend();
+        // Its withdrawal goes back with it: others may need it in earnest.
         upstream.metrics.would_retry();
         return None;
     }

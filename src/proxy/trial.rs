@@ -43,8 +43,11 @@ impl Trial {
     }
 
     /// It is spoilt by a fault of ours: nobody learns from it.
-    pub(super) fn do_not_count(&mut self) {
+    pub(super) fn do_not_count(&mut self, now: Instant) {
         self.counts = false;
+        if let Some(permit) = &mut self.permit {
+            permit.forget(now);
+        }
     }
 
     /// Time on the attempt clock.
@@ -78,11 +81,13 @@ impl Trial {
         if error.row().side != Side::Local {
             self.stop(now);
         }
-        let late = matches!(
-            error,
-            ProxyError::AttemptTimeout | ProxyError::ConnectTimeout | ProxyError::Deadline
-        );
-        self.dropped = late && verdict == Verdict::Failure;
+        self.dropped = match error {
+            ProxyError::AttemptTimeout | ProxyError::ConnectTimeout | ProxyError::Deadline => {
+                verdict == Verdict::Failure
+            }
+            ProxyError::FaultAbort(status) => matches!(status, 429 | 503),
+            _ => false,
+        };
         self.judge(verdict, now);
     }
 

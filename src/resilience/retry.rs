@@ -133,7 +133,7 @@ impl Settings {
 
 /// Whether a request may and can be sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Resend {
+pub struct Sendable {
     /// To process it twice is as good as once: by its method, or by a key that the upstream honours.
     pub idempotent: bool,
     /// All of its body so far is kept or was never read, and no response head was forwarded.
@@ -200,7 +200,7 @@ impl Plan {
         &mut self,
         settings: &Settings,
         ended: Ended,
-        resend: Resend,
+        resend: Sendable,
         advice: Advice,
         remaining: Option<Duration>,
     ) -> Next {

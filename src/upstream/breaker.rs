@@ -97,15 +97,19 @@ impl Breaker {
     }
 
     /// Admits an attempt beside one that runs already: only while nothing is in doubt, since a
-    /// probe is one call. Else gives the state.
+    /// probe is one call. Else gives the state; one that only observes lets it pass unrecorded.
     pub fn admit_beside(self: &Arc<Self>, now: Instant) -> Result<Permit, State> {
         let mut inner = self.lock();
         let ticket = match inner.mode {
             Mode::Off => Ok(None),
-            Mode::Enforce | Mode::Observe => inner
-                .machine
-                .steady(now)
-                .map(|()| inner.machine.acquire(now).ok()),
+            Mode::Enforce | Mode::Observe => {
+                let steady = inner.machine.steady(now);
+                match steady {
+                    Ok(()) => Ok(inner.machine.acquire(now).ok()),
+                    Err(_) if inner.mode == Mode::Observe => Ok(None),
+                    Err(state) => Err(state),
+                }
+            }
         };
         self.deliver(inner);
         ticket.map(|ticket| Permit::new(self, ticket, now))

@@ -185,6 +185,13 @@ impl Bulkhead {
         (state.machine.in_use(), state.machine.queued())
     }
 
+    /// Whether a slot is free and nobody waits for one.
+    pub fn has_room(&self) -> bool {
+        let state = lock(&self.state);
+        let machine = &state.machine;
+        state.mode != Mode::Enforce || (machine.in_use() < machine.limit() && machine.queued() == 0)
+    }
+
     /// Slots in use.
     pub fn in_flight(&self) -> usize {
         lock(&self.state).machine.in_use()

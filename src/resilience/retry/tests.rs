@@ -37,7 +37,7 @@ fn jittered(jitter: Jitter) -> Settings {
     settings
 }
 
-const AGAIN: Resend = Resend {
+const AGAIN: Sendable = Sendable {
     idempotent: true,
     replayable: true,
 };
@@ -105,7 +105,7 @@ fn only_listed_statuses_are_tried_again() {
 fn what_does_not_call_for_a_retry_is_no_denial() {
     let mut settings = settings();
     settings.retries = 0;
-    let nothing = Resend {
+    let nothing = Sendable {
         idempotent: false,
         replayable: false,
     };
@@ -144,7 +144,7 @@ fn the_first_check_that_fails_names_the_denial() {
         let ended = if bit(5) { Ended::NotSent } else { Ended::Reset };
         let mut settings = settings();
         settings.retries = u32::from(!spent);
-        let resend = Resend {
+        let resend = Sendable {
             idempotent: !not_idempotent,
             replayable: !committed,
         };
@@ -175,7 +175,7 @@ fn the_first_check_that_fails_names_the_denial() {
 
 #[test]
 fn requests_that_are_not_idempotent_go_again_if_never_processed_or_if_told_so() {
-    let resend = Resend {
+    let resend = Sendable {
         idempotent: false,
         replayable: true,
     };
@@ -412,7 +412,7 @@ proptest! {
         settings.retries = retries;
         let (mut plan, mut granted) = (Plan::new(1), 0);
         for (idempotent, replayable, retryable) in asks {
-            let resend = Resend { idempotent, replayable };
+            let resend = Sendable { idempotent, replayable };
             let ended = if retryable { Ended::Reset } else { Ended::Final };
             let next = plan.next(&settings, ended, resend, Advice::None, None);
             let expected = retryable && idempotent && replayable && granted < retries;

@@ -62,6 +62,12 @@ impl Permit {
         self.end(verdict, now);
     }
 
+    /// Ends the attempt as no evidence, while it goes on: from here on the breaker knows nothing of
+    /// it, and the clock alone runs.
+    pub fn forget(&mut self, now: Instant) {
+        self.end(Verdict::Ignored, now);
+    }
+
     /// A handle for whoever reads the caller's upload, to stop the clock while there is nothing to
     /// send.
     pub fn upload_clock(&mut self) -> UploadClock {
