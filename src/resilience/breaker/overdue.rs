@@ -123,18 +123,11 @@ impl Running {
 
     /// Makes the attempt that is due first (of several, the one dispatched first) an overdue one.
     pub(super) fn fall_due(&mut self) {
-        let index = match (
-            self.slots.get(self.first as usize),
-            self.resumed.first().copied(),
-        ) {
-            (Some(slot), Some((due, sequence, index)))
-                if (due, sequence) < (slot.due, slot.sequence) =>
-            {
-                index
-            }
-            (Some(_), _) => self.first,
-            (None, Some((.., index))) => index,
-            (None, None) => return,
+        let listed = self.slots.get(self.first as usize);
+        let listed = listed.map(|slot| (slot.due, slot.sequence, self.first));
+        let resumed = self.resumed.first().copied();
+        let Some((.., index)) = listed.into_iter().chain(resumed).min() else {
+            return;
         };
         self.take_out(index);
         let slot = &mut self.slots[index as usize];

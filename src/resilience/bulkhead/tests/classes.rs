@@ -57,6 +57,11 @@ fn the_last_place_is_reserved_for_one_class_only() {
     fill(&mut machine, 0, 1);
     assert_eq!(machine.enter(1, ()), Entry::Full);
     assert!(matches!(machine.enter(0, ()), Entry::Queued(_)));
+    // Two places, one of them for the half: the other is all that the quarters can have.
+    let mut machine: Machine<()> = Machine::new(1, 2, &[50_000, 25_000, 25_000]);
+    fill(&mut machine, 0, 1);
+    assert_eq!(machine.enter(2, ()), Entry::Full);
+    assert!(matches!(machine.enter(1, ()), Entry::Queued(_)));
 }
 
 #[test]
