@@ -127,10 +127,12 @@ impl Endpoints {
         let round_robin = self.balance.policy == Policy::RoundRobin;
         let draw = Draw {
             random: if round_robin { 0 } else { rng::u64() },
-            turn: if round_robin {
-                self.turn.fetch_add(1, Relaxed)
-            } else {
-                0
+            turn: match (round_robin, avoid) {
+                (true, []) => self.turn.fetch_add(1, Relaxed),
+                // A further attempt is no turn: of two endpoints it would give the next request
+                // the one that this request has just left.
+                (true, _) => self.turn.load(Relaxed),
+                (false, _) => 0,
             },
             hash,
         };

@@ -464,6 +464,23 @@ fn round_robin_goes_round() {
 }
 
 #[test]
+fn a_further_attempt_is_no_turn_of_the_round() {
+    let mut config = config();
+    config.balance.policy = Policy::RoundRobin;
+    let bench = Bench::new(&config, &equal(&[1, 2]));
+    let mut firsts = BTreeMap::new();
+    for _ in 0..100 {
+        let first = bench.pick(s(1)).endpoint().address;
+        *firsts.entry(first).or_insert(0) += 1;
+        if first == address(2) {
+            let second = bench.pick_but(&[2], s(1));
+            assert_eq!(second.endpoint().address, address(1));
+        }
+    }
+    assert!(firsts.values().all(|&count| count == 50), "{firsts:?}");
+}
+
+#[test]
 fn threads_that_learn_and_refresh_at_once_agree_in_the_end() {
     let bench = Bench::new(&config(), &equal(&[1, 2, 3]));
     std::thread::scope(|scope| {
