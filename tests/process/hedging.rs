@@ -215,6 +215,22 @@ fn a_hedge_needs_a_free_slot() {
 }
 
 #[test]
+fn a_hedge_without_a_connection_does_not_answer_for_the_first_attempt() {
+    let gate = Gate::new();
+    let upstreams: [_; 2] = several([held(&gate)]);
+    let one = "bulkhead = { max_connections = 1, queue_timeout = \"50ms\" }";
+    let daemon = daemon(&upstreams, SOON, one);
+    let mut client = ask(&daemon, "GET");
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    gate.open();
+    let response = client.response("GET").expect("a whole response");
+    assert_eq!(response.status, 200);
+    assert_eq!(response.text(), "first");
+    assert_eq!(hits(&upstreams), 1);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
 fn a_hedge_is_paid_for() {
     const BALANCE: &str = "outrigger_retry_budget_balance";
     let gate = Gate::new();
