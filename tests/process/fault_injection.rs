@@ -374,6 +374,31 @@ fn the_breaker_learns_from_a_fault_only_if_asked_to() {
 }
 
 #[test]
+fn a_delay_of_ours_is_no_slow_call_of_the_upstream() {
+    let breaker =
+        "breaker = { slow_call = \"1us\", min_calls = 2, consecutive_failures = \"off\" }";
+    let upstream = Upstream::answering("ok");
+    let fault = "action = \"delay\", delay = \"10m\"";
+    let daemon = daemon(&upstream, fault, &format!("{PATIENT}{breaker}\n"));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = daemon.client();
+            client.request("GET", "/", &[], b"");
+            client
+        })
+        .collect();
+    daemon.await_metric(INJECTED, &[API, ("action", "delay")], 4.0);
+    await_breaker(&daemon, "closed");
+    daemon.await_metric("outrigger_breaker_overdue_calls", &[API], 0.0);
+    drop(callers);
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "abandoned")], 4.0);
+    daemon.await_metric(BREAKER_CALLS, &[API, ("verdict", "ignored")], 4.0);
+    daemon.await_metric(BREAKER_CALLS, &[API, ("verdict", "success")], 0.0);
+    await_breaker(&daemon, "closed");
+    assert_nothing_held(&daemon);
+}
+
+#[test]
 fn retries_and_failover_bear_what_is_injected() {
     let standby = Upstream::answering("standby");
     let config = |fault: &str, upstream: &Upstream| {
