@@ -113,7 +113,7 @@ impl Endpoints {
                 let at = self.at(now);
                 if at >= self.interval_end.load(Relaxed) {
                     // Once an interval: shares of failures that are judged when it ends.
-                    self.pass(&set, now);
+                    self.pass(now);
                 }
                 set.members.get(self.choose(&set, avoid, hash, at)?)?
             }
@@ -172,14 +172,13 @@ impl Endpoints {
             });
         }
         let is_evidence = matches!(verdict, Verdict::Success | Verdict::Failure);
-        let set = self.set.load();
-        if self.mode == Mode::Off || !is_evidence || set.members.len() < 2 {
+        if self.mode == Mode::Off || !is_evidence || self.count() < 2 {
             return;
         }
         let mut ejection = lock(&self.ejection);
         let address = endpoint.address;
         ejection.machine.record(address, started, verdict, now);
-        let events = self.carry_out(&mut ejection, &set);
+        let events = self.carry_out(&mut ejection);
         drop(ejection);
         self.tell(&events);
     }
@@ -192,7 +191,7 @@ impl Endpoints {
         let mut ejection = lock(&self.ejection);
         let old = self.set.load_full();
         ejection.machine.set(&addresses, now);
-        let events = self.carry_out(&mut ejection, &old);
+        let events = self.carry_out(&mut ejection);
         let enter = |found: &Found| {
             let mut known = old.members.iter().map(|member| &member.endpoint);
             let known = known.find(|endpoint| endpoint.address == found.address);
@@ -233,12 +232,11 @@ impl Endpoints {
     pub fn restore(&self, address: SocketAddr, now: Instant) -> bool {
         let mut ejection = lock(&self.ejection);
         let restored = ejection.machine.restore(address, now);
-        let set = self.set.load();
-        let events = self.carry_out(&mut ejection, &set);
+        let events = self.carry_out(&mut ejection);
         let restored = restored && self.mode == Mode::Enforce;
         if restored {
             let at = self.at(now);
-            set.eject(address, at);
+            self.set.load().eject(address, at);
             self.unsettled_until.fetch_max(self.risen(at), Relaxed);
         }
         drop(ejection);
@@ -271,7 +269,7 @@ impl Endpoints {
         let set = self.set.load();
         let at = self.at(now);
         if at >= self.interval_end.load(Relaxed) && set.members.len() > 1 {
-            self.pass(&set, now);
+            self.pass(now);
         }
         let view = |member: &Member| {
             let endpoint = &member.endpoint;
@@ -295,10 +293,9 @@ impl Endpoints {
 
     /// What ejection has done up to now.
     pub fn ejection_view(&self, now: Instant) -> EjectionView {
-        let set = self.set.load();
         let mut ejection = lock(&self.ejection);
         ejection.machine.pass(now);
-        let events = self.carry_out(&mut ejection, &set);
+        let events = self.carry_out(&mut ejection);
         let (consecutive, failure_rate) = (ejection.consecutive, ejection.failure_rate);
         drop(ejection);
         self.tell(&events);
@@ -317,22 +314,24 @@ impl Endpoints {
     }
 
     /// Lets happen what was due up to now.
-    fn pass(&self, set: &Set, now: Instant) {
+    fn pass(&self, now: Instant) {
         let mut ejection = lock(&self.ejection);
         ejection.machine.pass(now);
-        let events = self.carry_out(&mut ejection, set);
+        let events = self.carry_out(&mut ejection);
         drop(ejection);
         self.tell(&events);
     }
 
     /// Counts what the machine has decided, and tells the endpoints. Returns are theirs to notice.
-    fn carry_out(&self, ejection: &mut Ejection, set: &Set) -> Vec<Event<SocketAddr>> {
+    fn carry_out(&self, ejection: &mut Ejection) -> Vec<Event<SocketAddr>> {
         if self.mode == Mode::Off {
             return Vec::new();
         }
         self.interval_end
             .store(nanos(ejection.machine.interval_end()), Relaxed);
         let events = ejection.machine.events();
+        // Under the lock: a set that replaces an endpoint has either read this or is read here.
+        let set = self.set.load();
         for event in &events {
             let Event::Ejected {
                 key, until, cause, ..

@@ -1,3 +1,5 @@
+mod race;
+
 use std::collections::BTreeMap;
 
 use super::*;
