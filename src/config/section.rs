@@ -14,7 +14,7 @@ use super::value::{self, Invalid};
 use crate::resilience::breaker::Window;
 
 /// A value of the right type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Setting {
     /// `true` or `false`.
     Bool(bool),
@@ -47,14 +47,14 @@ pub(super) enum Setting {
 }
 
 /// A setting and where it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Located {
     pub(super) setting: Setting,
     pub(super) span: Span,
 }
 
 /// The settings of one table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Section {
     /// The last part of `[upstreams.NAME]`; empty elsewhere.
     pub(super) name: String,
@@ -69,6 +69,12 @@ impl Section {
     /// Whether the file has the key, valid or not.
     pub(super) fn has(&self, key: &str) -> bool {
         self.settings.contains_key(key) || self.broken.contains(&key)
+    }
+
+    /// The keys that the file has and that are valid, with their places.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&'static str, &Span)> {
+        let settings = self.settings.iter();
+        settings.map(|(key, located)| (*key, &located.span))
     }
 
     /// Whether the file tries to set the key, and fails.

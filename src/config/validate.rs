@@ -9,11 +9,13 @@ mod faults;
 mod layers;
 mod policies;
 mod routes;
+mod unused;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use layers::Layers;
+use unused::Uses;
 
 use super::diagnostic::{Diagnostic, Id, Span};
 use super::model::{
@@ -22,6 +24,7 @@ use super::model::{
 use super::raw::{self, Table};
 use super::section::{self, Section, Setting};
 use super::tree::{Node, Value};
+use crate::balance::Policy;
 
 /// Builds the configuration of a file.
 pub(super) fn config(root: &Value, problems: &mut Vec<Diagnostic>) -> Config {
@@ -35,6 +38,7 @@ pub(super) fn config(root: &Value, problems: &mut Vec<Diagnostic>) -> Config {
         file: &file,
         builtin: &builtin,
         problems,
+        uses: Uses::default(),
     };
     builder.config()
 }
@@ -73,6 +77,7 @@ struct Builder<'b> {
     file: &'b Section,
     builtin: &'b Builtin,
     problems: &'b mut Vec<Diagnostic>,
+    uses: Uses,
 }
 
 impl<'b> Builder<'b> {
@@ -80,8 +85,8 @@ impl<'b> Builder<'b> {
         self.defaults();
         let mut upstreams = self.upstreams();
         self.failover(&mut upstreams);
-        self.check_default_hash(&upstreams);
         let listeners = self.listeners(&upstreams);
+        self.report_idle();
         Config {
             runtime: self.runtime(),
             admin: self.single("admin", &raw::ADMIN).address("listen"),
@@ -211,6 +216,12 @@ impl<'b> Builder<'b> {
         let bulkhead = self.bulkhead(&[section]);
         let timeouts = self.timeouts(&[section]);
         let (retry, hedge) = self.attempts(&[section]);
+        let mut priority = self.priority(&[section]);
+        priority = priority.filter(|priority| priority.mode != Mode::Off);
+        let adaptive = self.adaptive(&[section]);
+        self.check_limits(section, &bulkhead, adaptive.as_ref(), priority.as_ref());
+        let balance = self.balance(&[section]);
+        self.check_weights(&layers, balance.policy == Policy::RoundRobin);
         Upstream {
             name: Arc::from(section.name.as_str()),
             endpoints: self.endpoints(section),
@@ -220,11 +231,9 @@ impl<'b> Builder<'b> {
             budget: self.budget(&[section]),
             hedge,
             rate_limit: self.rate_limit(&[section]),
-            priority: self
-                .priority(&[section])
-                .filter(|priority| priority.mode != Mode::Off),
-            adaptive: self.adaptive(&[section]),
-            balance: self.balance(&[section]),
+            priority,
+            adaptive,
+            balance,
             ejection: self.ejection(&[section]),
             failover: None,
             faults: self.faults(section),

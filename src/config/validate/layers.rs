@@ -71,6 +71,17 @@ impl<'l> Layers<'l> {
             .map_or(usize::MAX, |(depth, _)| *depth)
     }
 
+    /// The tables in the file, nearest first, each with how far away its owner is.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (usize, &'l Section)> {
+        self.written.iter().copied()
+    }
+
+    /// Whether the key has its built-in default, written or not.
+    pub(super) fn is_default(&self, key: &str) -> bool {
+        let builtin = self.builtin.and_then(|section| section.get(key));
+        self.find(key) == builtin.map(|located| &located.setting)
+    }
+
     /// Whether the file tries to set the key anywhere, and fails.
     pub(super) fn is_broken(&self, key: &str) -> bool {
         self.written

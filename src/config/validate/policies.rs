@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Builder;
 use super::layers::Layers;
 use crate::config::diagnostic::Id;
-use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Mode, Timeouts};
+use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Timeouts};
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::config::value::show_duration;
@@ -49,7 +49,7 @@ impl<'b> Builder<'b> {
             max_idle = max_connections;
         }
         Bulkhead {
-            mode: mode(&layers),
+            mode: self.mode(&layers, "bulkhead"),
             max_requests: layers.count("max_requests"),
             max_queued: layers.count("max_queued"),
             queue_timeout: layers.time("queue_timeout"),
@@ -112,7 +112,7 @@ impl<'b> Builder<'b> {
             auto_half_open: layers.bool("auto_half_open"),
         };
         Breaker {
-            mode: mode(&layers),
+            mode: self.mode(&layers, "breaker"),
             settings,
             rules: Rules {
                 failure_status: layers.statuses("failure_status"),
@@ -179,13 +179,5 @@ impl<'b> Builder<'b> {
             body: layers.text("body").unwrap_or_default(),
             content_type: layers.text("content_type").unwrap_or_default(),
         })
-    }
-}
-
-fn mode(layers: &Layers<'_>) -> Mode {
-    match layers.word("mode") {
-        "observe" => Mode::Observe,
-        "off" => Mode::Off,
-        _ => Mode::Enforce,
     }
 }

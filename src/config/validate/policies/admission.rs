@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::super::Builder;
 use super::super::layers::Layers;
-use super::mode;
 use crate::config::diagnostic::{Id, Span, suggest};
 use crate::config::model::{Adaptive, Class, Mode, Priority, RateLimit};
 use crate::config::raw;
@@ -17,7 +16,7 @@ impl<'b> Builder<'b> {
     pub(in super::super) fn rate_limit(&mut self, owners: &[&'b Section]) -> Option<RateLimit> {
         let layers = self.policy("rate_limit", &raw::RATE_LIMIT, owners);
         let (_, nearest) = layers.first()?;
-        let mode = mode(&layers);
+        let mode = self.mode(&layers, "rate_limit");
         if mode == Mode::Off {
             return None;
         }
@@ -48,7 +47,7 @@ impl<'b> Builder<'b> {
     pub(in super::super) fn priority(&mut self, owners: &[&'b Section]) -> Option<Priority> {
         let layers = self.policy("priority", &raw::PRIORITY, owners);
         let (_, nearest) = layers.first()?;
-        let mode = mode(&layers);
+        let mode = self.mode(&layers, "priority");
         let classes = self.classes(&layers);
         if classes.is_empty() {
             if mode != Mode::Off && !layers.is_broken("classes") {
@@ -167,11 +166,11 @@ impl<'b> Builder<'b> {
                 "the limit begins with `initial` and stays between `min` and `max`",
             );
         }
-        let mode = match layers.word("mode") {
-            "enforce" => Mode::Enforce,
-            "off" => return None,
-            _ => Mode::Observe,
-        };
+        self.check_needs(&layers, "algorithm");
+        let mode = self.mode(&layers, "adaptive");
+        if mode == Mode::Off {
+            return None;
+        }
         Some(Adaptive {
             mode,
             settings: adaptive::Settings {

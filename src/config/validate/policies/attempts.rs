@@ -2,7 +2,6 @@
 
 use super::super::Builder;
 use super::super::layers::Layers;
-use super::mode;
 use crate::config::diagnostic::Id;
 use crate::config::model::{Hedge, Mode, Retry};
 use crate::config::raw;
@@ -36,6 +35,7 @@ impl<'b> Builder<'b> {
     }
 
     fn retry(&mut self, layers: &Layers<'b>) -> Retry {
+        self.check_needs(layers, "honours_idempotency_key");
         let honours = layers.bool("honours_idempotency_key");
         let mut mint = layers.bool("mint_idempotency_key");
         if mint && !honours {
@@ -56,7 +56,7 @@ impl<'b> Builder<'b> {
             "the ceiling begins with `base` and grows up to `max`",
         );
         Retry {
-            mode: mode(layers),
+            mode: self.mode(layers, "retry"),
             settings: retry::Settings {
                 retries: layers.count32("retries"),
                 on: On {
@@ -126,7 +126,7 @@ impl<'b> Builder<'b> {
             Some(delay) if fixed <= percentile => Delay::Fixed(delay),
             _ => Delay::Percentile(layers.scaled("delay_percentile", 1000)),
         };
-        let mode = mode(layers);
+        let mode = self.mode(layers, "hedge");
         (layers.is_written() && mode != Mode::Off).then(|| Hedge {
             mode,
             settings: hedge::Settings {

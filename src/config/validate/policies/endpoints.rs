@@ -2,10 +2,9 @@
 
 use super::super::Builder;
 use super::super::layers::Layers;
-use super::mode;
 use crate::balance::{HashKey, Policy, Settings};
 use crate::config::diagnostic::Id;
-use crate::config::model::{Ejection, Upstream};
+use crate::config::model::Ejection;
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::resilience::breaker::FULL_RATE;
@@ -26,15 +25,7 @@ impl<'b> Builder<'b> {
             "ring_hash" => Policy::RingHash(self.hash_key(&layers)),
             _ => Policy::LeastInFlight,
         };
-        if !matches!(policy, Policy::RingHash(_)) {
-            let own: Vec<_> = HASHED_BY
-                .into_iter()
-                .filter(|key| layers.depth(key) == 0)
-                .collect();
-            for key in own {
-                self.warn_unhashed(&layers, key);
-            }
-        }
+        self.check_needs(&layers, "policy");
         Settings {
             policy,
             slow_start: layers.duration("slow_start"),
@@ -71,29 +62,6 @@ impl<'b> Builder<'b> {
         }
     }
 
-    /// Warns of what `[defaults]` hashes by where no upstream has a ring.
-    pub(in super::super) fn check_default_hash(&mut self, upstreams: &[(&'b Section, Upstream)]) {
-        let is_hashed =
-            |(_, upstream): &(_, Upstream)| matches!(upstream.balance.policy, Policy::RingHash(_));
-        if !upstreams.iter().any(is_hashed) {
-            let layers = self.policy("balance", &raw::BALANCE, &[]);
-            for key in HASHED_BY {
-                self.warn_unhashed(&layers, key);
-            }
-        }
-    }
-
-    fn warn_unhashed(&mut self, layers: &Layers<'b>, key: &str) {
-        if layers.text_if_any(key).is_some() {
-            self.report(
-                Id::UnusedKey,
-                layers.span(key),
-                format!("`{key}` does nothing without `policy = \"ring_hash\"`"),
-                "add that, or remove this",
-            );
-        }
-    }
-
     pub(in super::super) fn ejection(&mut self, owners: &[&'b Section]) -> Ejection {
         let layers = self.policy("ejection", &raw::EJECTION, owners);
         let (eject_for, eject_for_max) = self.growing(
@@ -102,7 +70,7 @@ impl<'b> Builder<'b> {
             "the time begins with `eject_for` and grows up to `eject_for_max`",
         );
         Ejection {
-            mode: mode(&layers),
+            mode: self.mode(&layers, "ejection"),
             settings: ejection::Settings {
                 consecutive_failures: layers
                     .integer("consecutive_failures")
