@@ -127,7 +127,7 @@ pub static ADAPTIVE: Table = Table {
         ),
         key(
             "window",
-            DURATION,
+            Kind::Between(Duration::from_millis(10), Duration::from_secs(3600)),
             Value("\"1s\""),
             "Response times are gathered at least this long before the limit moves.",
         ),

@@ -1,5 +1,7 @@
 //! The keys of what chooses among endpoints: `balance` and `ejection`.
 
+use std::time::Duration;
+
 use super::super::Default::Value;
 use super::super::{
     DURATION, DURATION_OR_OFF, DURATION_OR_ZERO, Kind, RATIO, Table, form, integer, integer_or, key,
@@ -95,7 +97,7 @@ pub static EJECTION: Table = Table {
         ),
         key(
             "interval",
-            DURATION,
+            Kind::Between(Duration::from_millis(10), Duration::from_secs(3600)),
             Value("\"10s\""),
             "How often the shares are looked at.",
         ),
