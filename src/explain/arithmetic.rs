@@ -226,7 +226,7 @@ fn queue(way: &Way<'_>) -> Option<Fact> {
 
 fn adaptive(way: &Way<'_>) -> Option<Fact> {
     let adaptive = way.upstream.adaptive.as_ref()?;
-    let acts = adaptive.mode == Mode::Enforce;
+    let idle = way.idle_limit(adaptive.mode);
     let (least, most) = (
         f64::from(adaptive.settings.min),
         way.upstream.bulkhead.max_requests as f64,
@@ -239,11 +239,7 @@ fn adaptive(way: &Way<'_>) -> Option<Fact> {
         number(least.min(most) / WELL.as_secs_f64()),
         number(most / WELL.as_secs_f64()),
         time(WELL),
-        if acts {
-            ""
-        } else {
-            " (observed only: it limits nothing)"
-        }
+        idle.map_or_else(String::new, |why| format!(" ({why}: it limits nothing)"))
     );
     let fact = Fact::new("adaptive", text).with("least", least.min(most));
     Some(fact.with("most", most))

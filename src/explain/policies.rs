@@ -110,7 +110,11 @@ pub fn of(way: &Way<'_>, route: &Route, now: Duration) -> Vec<Policy> {
         };
         let policy = Policy::new("adaptive", Some(settings.mode)).set("algorithm", name);
         let policy = policy.set("initial", settings.settings.initial);
-        all.push(policy.set("min", low).set("max", high));
+        let policy = policy.set("min", low).set("max", high);
+        all.push(match way.idle_limit(settings.mode) {
+            Some(why) => policy.note(format!("{why}: it limits nothing")),
+            None => policy,
+        });
     }
     all.push(attempts::breaker(way));
     all.push(attempts::retry(way));
@@ -178,10 +182,10 @@ fn priority(priority: &Priority, way: &Way<'_>, route: &Route) -> Policy {
     policy
         .set("class", &class.name)
         .set("share", share(class.share, 100_000.0))
-        .note(format!(
-            "{by}; {} slots are kept for it",
-            way.reserved(class)
-        ))
+        .note(match way.idle_limit(priority.mode) {
+            Some(why) => format!("{by}; {why}: no slots are kept for it"),
+            None => format!("{by}; {} slots are kept for it", way.reserved(class)),
+        })
 }
 
 fn endpoints(way: &Way<'_>) -> Policy {

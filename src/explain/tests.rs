@@ -417,6 +417,31 @@ fn explained<'a>(config: &'a Config, request: &'a Request) -> Vec<Explanation<'a
 }
 
 #[test]
+fn what_the_bulkhead_does_not_enforce_is_not_said_to_limit() {
+    let mut config = everything();
+    let request = asked("GET", "/x", &[], Some("a"));
+    let notes = |config: &Config| {
+        let policies = explained(config, &request).remove(0).policies;
+        let named = |name| policies.iter().find(|policy| policy.name == name);
+        ["priority", "adaptive"].map(|name| named(name).and_then(|it| it.note.clone()))
+    };
+    let upstream = &mut config.upstreams[0];
+    upstream.adaptive.as_mut().unwrap().mode = Mode::Enforce;
+    let [priority, adaptive] = notes(&config);
+    assert!(priority.unwrap().ends_with("slots are kept for it"));
+    assert_eq!(adaptive, None);
+    config.upstreams[0].bulkhead.mode = Mode::Observe;
+    let why = "`bulkhead` enforces nothing: ";
+    let [priority, adaptive] = notes(&config);
+    assert!(
+        priority
+            .unwrap()
+            .ends_with(&format!("{why}no slots are kept for it"))
+    );
+    assert_eq!(adaptive, Some(format!("{why}it limits nothing")));
+}
+
+#[test]
 fn text_and_json_tell_the_same_in_few_columns() {
     let config = everything();
     let request = asked("GET", "http://127.0.0.1:9001/x", &["x-class: batch"], None);

@@ -187,6 +187,15 @@ impl<'a> Way<'a> {
         }
     }
 
+    /// Why `adaptive` or `priority` in this mode enforces nothing: the bulkhead carries them out.
+    pub fn idle_limit(&self, mode: Mode) -> Option<&'static str> {
+        match (mode, self.upstream.bulkhead.mode) {
+            (Mode::Enforce, Mode::Enforce) => None,
+            (Mode::Enforce, _) => Some("`bulkhead` enforces nothing"),
+            _ => Some("observed only"),
+        }
+    }
+
     /// What a class has reserved of the slots: a share is good for one at least.
     pub fn reserved(&self, class: &Class) -> u64 {
         let slots = self.upstream.bulkhead.max_requests as u64;
