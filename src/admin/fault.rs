@@ -11,7 +11,8 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::operation::{Target, decode, duration, loggable, parameters};
 use crate::config;
-use crate::resilience::fault::{Action, Settings, WHOLE};
+use crate::resilience::WHOLE;
+use crate::resilience::fault::{Action, Settings};
 
 /// What is done to the faults of an upstream.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,8 +16,9 @@ use super::fault::{FaultOperation, Order};
 use super::operation::{self, Command, Target};
 use super::status::StatusView;
 use super::{FaultError, OperateError, Site, Surface, restore};
+use crate::resilience::WHOLE;
 use crate::resilience::breaker::Refused;
-use crate::resilience::fault::{MOST, WHOLE};
+use crate::resilience::fault::MOST;
 use crate::telemetry::metrics;
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::model::Mode;
+use crate::resilience::WHOLE;
 use crate::resilience::fault::Action;
 use crate::telemetry::access_log::rfc3339;
 use crate::upstream::view;
@@ -252,7 +253,7 @@ impl<'a> FaultView<'a> {
                 Action::Truncate(bytes) | Action::SlowBody(bytes) => Some(bytes),
             },
             // Thousandths of a percent.
-            share: f64::from(settings.share) / 100_000.0,
+            share: f64::from(settings.share) / f64::from(WHOLE),
             methods: &settings.methods,
             path_prefix: settings.path_prefix.as_deref(),
             header: header.map(|(name, value)| format!("{name}: {value}")),

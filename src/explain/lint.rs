@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::time;
 use super::way::Way;
 use crate::config::model::{Config, Mode, Route};
-use crate::resilience::breaker::FULL_RATE;
+use crate::resilience::WHOLE;
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -197,7 +197,7 @@ fn ejection(way: &Way<'_>, lints: &mut Vec<Lint>) {
     // One bad endpoint of n fails 1/n of the calls.
     let calls = u64::from(failures) * several;
     let by_rate = calls >= u64::from(settings.min_calls)
-        && u64::from(settings.failure_rate) * several <= u64::from(FULL_RATE);
+        && u64::from(settings.failure_rate) * several <= u64::from(WHOLE);
     let rule = match (by_row, by_rate || failures >= settings.min_calls) {
         (true, _) => "consecutive_failures",
         (_, true) => "min_calls",

@@ -9,6 +9,7 @@ use super::way::Way;
 use crate::balance::{self, HashKey};
 use crate::config::model::{Fault, HostHeader, Mode, Priority, Route};
 use crate::config::show_duration;
+use crate::resilience::WHOLE;
 use crate::resilience::adaptive::Algorithm;
 use crate::resilience::fault::Action;
 
@@ -73,8 +74,8 @@ fn written(duration: Duration) -> String {
 }
 
 /// A share kept in parts of `whole`, as the configuration writes it.
-fn share(value: u32, whole: f64) -> String {
-    (f64::from(value) / whole).to_string()
+fn share(value: u32, whole: u32) -> String {
+    (f64::from(value) / f64::from(whole)).to_string()
 }
 
 /// A list as the configuration writes it, without quotes.
@@ -181,7 +182,7 @@ fn priority(priority: &Priority, way: &Way<'_>, route: &Route) -> Policy {
     };
     policy
         .set("class", &class.name)
-        .set("share", share(class.share, 100_000.0))
+        .set("share", share(class.share, WHOLE))
         .note(match way.idle_limit(priority.mode) {
             Some(why) => format!("{by}; {why}: no slots are kept for it"),
             None => format!("{by}; {} slots are kept for it", way.reserved(class)),
@@ -226,10 +227,10 @@ fn ejection(way: &Way<'_>) -> Policy {
         )
         .set(
             "failure_rate",
-            rate.map_or_else(off, |rate| share(rate, 100_000.0)),
+            rate.map_or_else(off, |rate| share(rate, WHOLE)),
         )
         .time("eject_for", settings.eject_for)
-        .set("max_ejected", share(settings.max_ejected, 100_000.0))
+        .set("max_ejected", share(settings.max_ejected, WHOLE))
 }
 
 fn fault(fault: &Fault, now: Duration) -> Policy {
@@ -242,7 +243,7 @@ fn fault(fault: &Fault, now: Duration) -> Policy {
         Action::Truncate(bytes) => policy.set("after", bytes),
         Action::SlowBody(rate) => policy.set("rate", rate),
     };
-    let policy = policy.set("share", share(settings.share, 100_000.0));
+    let policy = policy.set("share", share(settings.share, WHOLE));
     let left = fault.until.saturating_sub(now);
     policy.note(if left.is_zero() {
         "it has ended: its `until` is past".to_owned()

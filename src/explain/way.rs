@@ -6,7 +6,7 @@ use super::Request;
 use crate::config::model::{
     Breaker, Class, Config, Fallback, Hedge, Mode, Retry, Route, Timeouts, Upstream,
 };
-use crate::resilience::breaker::FULL_RATE;
+use crate::resilience::WHOLE;
 use crate::resilience::hedge::Delay;
 use crate::resilience::retry::{Backoff, Jitter};
 use crate::resilience::timeout::{parse_grpc_timeout, parse_millis};
@@ -199,7 +199,7 @@ impl<'a> Way<'a> {
     /// What a class has reserved of the slots: a share is good for one at least.
     pub fn reserved(&self, class: &Class) -> u64 {
         let slots = self.upstream.bulkhead.max_requests as u64;
-        let part = slots.saturating_mul(u64::from(class.share)) / u64::from(FULL_RATE);
+        let part = slots.saturating_mul(u64::from(class.share)) / u64::from(WHOLE);
         part.max(u64::from(class.share > 0))
     }
 

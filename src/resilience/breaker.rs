@@ -19,9 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use self::attempt::AttemptClock;
 pub use self::machine::{Machine, Ticket};
-
-/// Thresholds are kept in thousandths of a percent, so that comparisons are exact.
-pub const FULL_RATE: u32 = 100_000;
+use super::WHOLE;
 
 /// Settings of one breaker, valid by construction of [`crate::config`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +28,11 @@ pub struct Settings {
     pub window: Window,
     /// Rates count only from this many recorded calls on.
     pub min_calls: u32,
-    /// Trips at or above this share of failures, thousandths of a percent, 1 to [`FULL_RATE`].
+    /// Trips at or above this share of failures, thousandths of a percent, 1 to [`WHOLE`].
     pub failure_rate: u32,
     /// A call is slow if it took longer than this; `None` turns slow detection off.
     pub slow_call: Option<Duration>,
-    /// Trips at or above this share of slow calls, thousandths of a percent, 1 to [`FULL_RATE`].
+    /// Trips at or above this share of slow calls, thousandths of a percent, 1 to [`WHOLE`].
     pub slow_rate: u32,
     /// Whether running calls past `slow_call` count while they run.
     pub count_overdue: bool,

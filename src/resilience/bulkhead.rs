@@ -31,8 +31,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-/// The whole, in the unit of shares: thousandths of a percent.
-pub const WHOLE: u32 = 100_000;
+use super::WHOLE;
 
 /// Names a place in the queue; later waiters have greater ids, none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

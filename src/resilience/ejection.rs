@@ -23,7 +23,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Verdict;
+use super::{Verdict, WHOLE};
 
 /// `ejection` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -331,7 +331,7 @@ impl<K: Copy + Ord> Machine<K> {
         let mut bad: Vec<_> = judged
             .into_iter()
             .filter(|(_, failed, outcomes)| {
-                u64::from(*failed) * WHOLE >= u64::from(rate) * u64::from(*outcomes)
+                u64::from(*failed) * u64::from(WHOLE) >= u64::from(rate) * u64::from(*outcomes)
             })
             .map(|(key, failed, outcomes)| {
                 let share = (u64::from(failed) << 32).checked_div(u64::from(outcomes));
@@ -426,9 +426,6 @@ impl<K: Copy + Ord> Machine<K> {
         debug_assert!(self.present.keys().all(|key| !self.gone.contains_key(key)));
     }
 }
-
-/// The whole, in thousandths of a percent.
-const WHOLE: u64 = 100_000;
 
 /// Whole intervals in `time`.
 fn intervals(time: Duration, interval: Duration) -> u32 {

@@ -8,11 +8,10 @@
 
 use std::time::Duration;
 
+use super::WHOLE;
+
 /// An upstream has so many faults at once at the most: each costs every attempt a comparison.
 pub const MOST: usize = 16;
-
-/// The whole, in the unit of [`Settings::share`].
-pub const WHOLE: u32 = 100_000;
 
 /// One fault of a game day.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,6 +16,9 @@ pub mod rate_limit;
 pub mod retry;
 pub mod timeout;
 
+/// Shares are kept in thousandths of a percent, so that comparisons are exact: this is the whole.
+pub const WHOLE: u32 = 100_000;
+
 /// What an attempt told us about its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

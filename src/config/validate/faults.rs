@@ -6,12 +6,9 @@ use crate::config::diagnostic::Id;
 use crate::config::model::Fault;
 use crate::config::raw;
 use crate::config::section::Section;
-use crate::resilience::breaker::FULL_RATE;
-use crate::resilience::fault::{Action, Settings};
+use crate::resilience::WHOLE;
+use crate::resilience::fault::{Action, MOST, Settings};
 use crate::time;
-
-/// More on one upstream are a mistake.
-const MOST: usize = 16;
 
 /// What the actions take: (key, action, example).
 const PARAMETERS: [(&str, &str, &str); 4] = [
@@ -58,7 +55,7 @@ impl<'b> Builder<'b> {
                     "slow-body" => Action::SlowBody(layers.integer("rate").unwrap_or(1)),
                     _ => Action::Reset,
                 },
-                share: layers.scaled("share", FULL_RATE),
+                share: layers.scaled("share", WHOLE),
                 methods: layers.texts("methods"),
                 path_prefix: layers.text_if_any("path_prefix"),
                 header: layers.field("header"),

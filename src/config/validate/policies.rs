@@ -13,7 +13,8 @@ use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Timeouts};
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::config::value::show_duration;
-use crate::resilience::breaker::{AfterMaxWait, FULL_RATE, Settings, Window};
+use crate::resilience::WHOLE;
+use crate::resilience::breaker::{AfterMaxWait, Settings, Window};
 use crate::resilience::classify::Rules;
 
 impl<'b> Builder<'b> {
@@ -88,12 +89,12 @@ impl<'b> Builder<'b> {
         let settings = Settings {
             window: layers.window("window"),
             min_calls: layers.count32("min_calls"),
-            failure_rate: layers.scaled("failure_rate", FULL_RATE),
+            failure_rate: layers.scaled("failure_rate", WHOLE),
             slow_call: match layers.span("slow_call") {
                 Some(_) => layers.duration("slow_call"),
                 None => timeouts.first_byte.map(|first_byte| first_byte / 2),
             },
-            slow_rate: layers.scaled("slow_rate", FULL_RATE),
+            slow_rate: layers.scaled("slow_rate", WHOLE),
             count_overdue: layers.bool("count_overdue"),
             max_requests: u32::try_from(bulkhead.max_requests).unwrap_or(u32::MAX),
             consecutive_failures: layers

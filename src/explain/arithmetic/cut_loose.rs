@@ -6,7 +6,8 @@ use super::{Fact, RATES, millis};
 use crate::config::model::Mode;
 use crate::explain::way::Way;
 use crate::explain::{number, time};
-use crate::resilience::breaker::{FULL_RATE, Window};
+use crate::resilience::WHOLE;
+use crate::resilience::breaker::Window;
 
 /// How long it takes until the breaker opens for an upstream that answers nothing any more.
 pub(super) fn cut_loose(way: &Way<'_>) -> Fact {
@@ -88,7 +89,7 @@ pub(in crate::explain) fn opens_after(
         } else {
             settings.failure_rate
         };
-        let threshold = f64::from(threshold) / f64::from(FULL_RATE);
+        let threshold = f64::from(threshold) / f64::from(WHOLE);
         let cause = match (is_slow, settings.slow_rate < settings.failure_rate) {
             (true, true) => "slow_rate",
             _ => "failure_rate",

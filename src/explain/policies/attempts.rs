@@ -3,6 +3,7 @@
 use super::{Policy, list, off, share};
 use crate::config::model::Hedge;
 use crate::explain::way::Way;
+use crate::resilience::WHOLE;
 use crate::resilience::breaker::{Settings, Window};
 use crate::resilience::classify::StatusSet;
 use crate::resilience::hedge::Delay;
@@ -29,9 +30,9 @@ pub(super) fn breaker(way: &Way<'_>) -> Policy {
     Policy::new("breaker", Some(way.breaker.mode))
         .set("window", window)
         .set("min_calls", min_calls)
-        .set("failure_rate", share(failure_rate, 100_000.0))
+        .set("failure_rate", share(failure_rate, WHOLE))
         .time("slow_call", slow_call)
-        .set("slow_rate", share(slow_rate, 100_000.0))
+        .set("slow_rate", share(slow_rate, WHOLE))
         .set("count_overdue", count_overdue)
         .set(
             "consecutive_failures",
@@ -95,7 +96,7 @@ fn ranges(set: &StatusSet) -> impl Iterator<Item = String> {
 pub(super) fn budget(way: &Way<'_>) -> Policy {
     let budget = &way.upstream.budget;
     Policy::new("budget", None)
-        .set("ratio", share(budget.deposit, 1000.0))
+        .set("ratio", share(budget.deposit, 1000))
         .set("min_per_second", budget.min_per_second)
         .time("window", budget.window)
         .note("for retries and hedges of all routes to this upstream")
@@ -105,7 +106,7 @@ pub(super) fn hedge(way: &Way<'_>, hedge: &Hedge) -> Policy {
     let policy = Policy::new("hedge", Some(hedge.mode));
     let policy = match hedge.settings.delay {
         Delay::Fixed(delay) => policy.time("delay", delay),
-        Delay::Percentile(p) => policy.set("delay_percentile", share(p, 1000.0)),
+        Delay::Percentile(p) => policy.set("delay_percentile", share(p, 1000)),
     };
     policy
         .set("max_hedges", hedge.settings.max_hedges)

@@ -3,7 +3,7 @@
 //! Decides nothing: it answers how many calls it holds, and how many of them failed or were slow.
 //! Time enters as the number of the second, which never goes back.
 
-use super::{FULL_RATE, Window};
+use super::{WHOLE, Window};
 
 /// How many calls, and how many of them failed, were slow, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Tally {
 
 /// Whether `part` of `whole` is at least `rate` thousandths of a percent: exact, nothing is rounded.
 pub(super) fn reaches(part: u64, whole: u64, rate: u32) -> bool {
-    u64::from(FULL_RATE) * part >= u64::from(rate) * whole
+    u64::from(WHOLE) * part >= u64::from(rate) * whole
 }
 
 /// The calls of the last seconds, or the last so many calls.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::resilience::fault::WHOLE;
+use crate::resilience::WHOLE;
 use crate::time;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -9,8 +9,7 @@ use crate::config::model::{Adaptive, Class, Mode, Priority, RateLimit};
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::resilience::adaptive::Algorithm;
-use crate::resilience::breaker::FULL_RATE;
-use crate::resilience::{adaptive, rate_limit};
+use crate::resilience::{WHOLE, adaptive, rate_limit};
 
 impl<'b> Builder<'b> {
     pub(in super::super) fn rate_limit(&mut self, owners: &[&'b Section]) -> Option<RateLimit> {
@@ -85,13 +84,13 @@ impl<'b> Builder<'b> {
     fn classes(&mut self, layers: &Layers<'b>) -> Vec<Class> {
         let mut classes = Vec::new();
         let mut sum = 0.0;
-        let mut left = FULL_RATE;
+        let mut left = WHOLE;
         for section in layers.sections("classes") {
             let class = Layers::of(section, self.builtin.section(&raw::CLASS));
             let before = sum;
             sum += class.number("share");
             // Ten times a tenth is not exactly 1.
-            if before <= WHOLE && sum > WHOLE {
+            if before <= ALL_SHARES && sum > ALL_SHARES {
                 self.report(
                     Id::ConflictingValues,
                     class.span("share"),
@@ -99,7 +98,7 @@ impl<'b> Builder<'b> {
                     "all shares together are at most 1; what they leave is for every class",
                 );
             }
-            let share = class.scaled("share", FULL_RATE).min(left);
+            let share = class.scaled("share", WHOLE).min(left);
             left -= share;
             classes.push(Class {
                 name: Arc::from(section.name.as_str()),
@@ -211,7 +210,7 @@ impl<'b> Builder<'b> {
 }
 
 /// All shares together, with what adding them up may lose.
-const WHOLE: f64 = 1.0 + 1e-9;
+const ALL_SHARES: f64 = 1.0 + 1e-9;
 
 /// To six digits after the point.
 fn round(number: f64) -> f64 {

@@ -7,8 +7,7 @@ use crate::config::diagnostic::Id;
 use crate::config::model::Ejection;
 use crate::config::raw;
 use crate::config::section::Section;
-use crate::resilience::breaker::FULL_RATE;
-use crate::resilience::ejection;
+use crate::resilience::{WHOLE, ejection};
 
 /// The keys that say what a ring hashes by.
 const HASHED_BY: [&str; 2] = ["hash_header", "hash_cookie"];
@@ -75,14 +74,14 @@ impl<'b> Builder<'b> {
                 consecutive_failures: layers
                     .integer("consecutive_failures")
                     .and_then(|failures| u32::try_from(failures).ok()),
-                failure_rate: layers.scaled_or_off("failure_rate", FULL_RATE),
+                failure_rate: layers.scaled_or_off("failure_rate", WHOLE),
                 min_volume: layers.count32("min_volume"),
                 min_endpoints: layers.count32("min_endpoints"),
                 interval: layers.time("interval"),
                 eject_for,
                 eject_for_max,
                 jitter: layers.time("jitter"),
-                max_ejected: layers.scaled("max_ejected", FULL_RATE),
+                max_ejected: layers.scaled("max_ejected", WHOLE),
             },
         }
     }

@@ -45,8 +45,8 @@ fn a_rate_trips_at_its_threshold_and_not_below() {
         for slow in [false, true] {
             let mut rig = Rig::new(Settings {
                 min_calls: calls,
-                failure_rate: if slow { FULL_RATE } else { rate },
-                slow_rate: if slow { rate } else { FULL_RATE },
+                failure_rate: if slow { WHOLE } else { rate },
+                slow_rate: if slow { rate } else { WHOLE },
                 ..base()
             });
             for call in 0..calls {
@@ -157,7 +157,7 @@ fn a_transition_carries_what_counted() {
 fn a_ring_forgets_the_oldest_call() {
     let mut rig = Rig::new(Settings {
         window: Window::Calls(3),
-        failure_rate: FULL_RATE,
+        failure_rate: WHOLE,
         min_calls: 3,
         ..base()
     });
@@ -182,7 +182,7 @@ fn a_ring_begins_anew_after_a_reset() {
     let mut rig = Rig::new(Settings {
         window: Window::Calls(3),
         min_calls: 3,
-        failure_rate: FULL_RATE,
+        failure_rate: WHOLE,
         ..base()
     });
     // Four calls: the ring has turned by one.

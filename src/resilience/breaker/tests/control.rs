@@ -224,7 +224,7 @@ fn thresholds_act_from_the_next_record() {
     rig.assert_state(State::Open);
 
     let mut rig = Rig::new(Settings {
-        failure_rate: FULL_RATE,
+        failure_rate: WHOLE,
         ..base()
     });
     rig.calls(3, Failure);
