@@ -30,7 +30,7 @@ pub enum FaultOperation {
 
 /// A request to change faults.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Order {
+pub(super) struct Command {
     /// Name of the upstream.
     pub(super) upstream: String,
     /// The word for the operation.
@@ -50,8 +50,8 @@ const ACTIONS: [(&str, Option<(&str, &str)>); 5] = [
     ("slow-body", Some(("rate", "1KiB"))),
 ];
 
-impl Order {
-    /// Reads an order, or says what is wrong with it.
+impl Command {
+    /// Reads a command, or says what is wrong with it.
     pub(super) fn parse(target: Target<'_>, query: &str) -> Result<Self, String> {
         let upstream = decode(target.upstream)?;
         if target.action == "clear" {

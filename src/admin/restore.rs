@@ -22,7 +22,7 @@ pub(super) fn target(path: &str) -> Option<Target<'_>> {
 
 /// A request to end the ejection of an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct Command {
     /// Name of the upstream.
     pub(super) upstream: String,
     /// Address of the endpoint.
@@ -31,8 +31,8 @@ pub(super) struct Order {
     pub(super) reason: Option<String>,
 }
 
-impl Order {
-    /// Reads an order, or says what is wrong with it.
+impl Command {
+    /// Reads a command, or says what is wrong with it.
     pub(super) fn parse(target: Target<'_>, query: &str) -> Result<Self, String> {
         let upstream = decode(target.upstream)?;
         let endpoint = decode(target.endpoint)?;
@@ -59,23 +59,26 @@ impl Order {
 mod tests {
     use super::*;
 
-    fn parse(path: &str, query: &str) -> Option<Result<Order, String>> {
-        target(path).map(|target| Order::parse(target, query))
+    fn parse(path: &str, query: &str) -> Option<Result<Command, String>> {
+        target(path).map(|target| Command::parse(target, query))
     }
 
     #[test]
-    fn an_order_names_an_upstream_and_an_address() {
+    fn a_command_names_an_upstream_and_an_address() {
         for address in ["10.0.0.7:80", "[::1]:8080", "%5B%3A%3A1%5D%3A8080"] {
             let path = format!("/upstreams/my%20search/endpoints/{address}/restore");
-            let order = parse(&path, "reason=replaced%0Ait").unwrap().unwrap();
-            assert_eq!(order.upstream, "my search");
-            assert_eq!(order.endpoint.ip().is_loopback(), address != "10.0.0.7:80");
-            assert_eq!(order.reason.as_deref(), Some("replaced it"));
+            let command = parse(&path, "reason=replaced%0Ait").unwrap().unwrap();
+            assert_eq!(command.upstream, "my search");
+            assert_eq!(
+                command.endpoint.ip().is_loopback(),
+                address != "10.0.0.7:80"
+            );
+            assert_eq!(command.reason.as_deref(), Some("replaced it"));
         }
     }
 
     #[test]
-    fn other_paths_are_no_orders() {
+    fn other_paths_are_no_commands() {
         for path in [
             "/upstreams//endpoints/10.0.0.7:80/restore",
             "/upstreams/search/endpoints/10.0.0.7:80",

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use tracing::info;
 
-use super::fault::{FaultOperation, Order};
+use super::fault::{self, FaultOperation};
 use super::operation::{self, Command, Target};
 use super::status::StatusView;
 use super::{FaultError, OperateError, Site, Surface, restore};
@@ -179,16 +179,16 @@ fn faulted(
     target: Target<'_>,
     query: &str,
 ) -> Response<Full<Bytes>> {
-    let order = match Order::parse(target, query) {
-        Ok(order) => order,
+    let command = match fault::Command::parse(target, query) {
+        Ok(command) => command,
         Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
     };
-    let Order {
+    let fault::Command {
         upstream,
         action,
         operation,
         reason,
-    } = order;
+    } = command;
     let (share, counted, lasts, id) = match &operation {
         FaultOperation::Inject { settings, lasts } => {
             let share = f64::from(settings.share) / f64::from(WHOLE);
@@ -237,15 +237,15 @@ fn restored(
     target: restore::Target<'_>,
     query: &str,
 ) -> Response<Full<Bytes>> {
-    let order = match restore::Order::parse(target, query) {
-        Ok(order) => order,
+    let command = match restore::Command::parse(target, query) {
+        Ok(command) => command,
         Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
     };
-    let restore::Order {
+    let restore::Command {
         upstream,
         endpoint,
         reason,
-    } = &order;
+    } = &command;
     let (status, outcome) = match site.admin.restore(upstream, *endpoint) {
         Some(true) => (StatusCode::OK, "done".to_owned()),
         Some(false) => (

@@ -27,9 +27,9 @@ fn settings(action: Action) -> Settings {
     }
 }
 
-fn parse(action: &str, query: &str) -> Result<Order, String> {
+fn parse(action: &str, query: &str) -> Result<Command, String> {
     let path = format!("/upstreams/s%C3%A9arch/fault/{action}");
-    Order::parse(
+    Command::parse(
         target(&path, "fault").expect("the path of an operation"),
         query,
     )
@@ -46,17 +46,20 @@ fn every_action_has_its_parameter() {
         ("truncate", "&after=0B", Action::Truncate(0)),
         ("slow-body", "&rate=1B", Action::SlowBody(1)),
     ] {
-        let order = parse(name, &format!("for=60s{query}")).unwrap();
-        assert_eq!(order.upstream, "séarch");
-        assert_eq!((order.action, order.reason), (name, None));
+        let command = parse(name, &format!("for=60s{query}")).unwrap();
+        assert_eq!(command.upstream, "séarch");
+        assert_eq!((command.action, command.reason), (name, None));
         let settings = settings(action);
         let lasts = MINUTE;
-        assert_eq!(order.operation, FaultOperation::Inject { settings, lasts });
+        assert_eq!(
+            command.operation,
+            FaultOperation::Inject { settings, lasts }
+        );
     }
     for (query, id) in [("", None), ("id=7", Some(7))] {
-        let order = parse("clear", query).unwrap();
-        assert_eq!(order.action, "clear");
-        assert_eq!(order.operation, FaultOperation::Clear(id));
+        let command = parse("clear", query).unwrap();
+        assert_eq!(command.action, "clear");
+        assert_eq!(command.operation, FaultOperation::Clear(id));
     }
     assert_eq!(
         parse("clear", "reason=over").unwrap().reason.unwrap(),
@@ -68,7 +71,7 @@ fn every_action_has_its_parameter() {
 fn conditions_are_read() {
     let query = "for=24h&share=0.00001&method=GET&method=PURGE&path_prefix=/v2/&counted=true\
         &header=X-Game-Day:+a:b&reason=game%0Aday";
-    let order = parse("reset", query).unwrap();
+    let command = parse("reset", query).unwrap();
     let expected = Settings {
         share: 1,
         methods: vec!["GET".into(), "PURGE".into()],
@@ -79,21 +82,21 @@ fn conditions_are_read() {
     };
     let lasts = 24 * 60 * MINUTE;
     assert_eq!(
-        order.operation,
+        command.operation,
         FaultOperation::Inject {
             settings: expected,
             lasts
         }
     );
-    assert_eq!(order.reason.as_deref(), Some("game day"));
+    assert_eq!(command.reason.as_deref(), Some("game day"));
     for (text, share) in [
         ("1", WHOLE),
         ("1.0", WHOLE),
         ("0.1", 10_000),
         ("0.333333", 33_333),
     ] {
-        let order = parse("reset", &format!("for=1s&share={text}&path_prefix=/")).unwrap();
-        let FaultOperation::Inject { settings, .. } = order.operation else {
+        let command = parse("reset", &format!("for=1s&share={text}&path_prefix=/")).unwrap();
+        let FaultOperation::Inject { settings, .. } = command.operation else {
             panic!("{text}")
         };
         assert_eq!(
@@ -225,7 +228,7 @@ const ABORT: &str = "/upstreams/search/fault/abort?for=60s&status=503&share=0.5&
     &header=authorization:secret";
 
 #[tokio::test]
-async fn orders_reach_the_process_and_are_answered() {
+async fn commands_reach_the_process_and_are_answered() {
     let (status, body, asked) = send(Ok(Some(7)), Surface::Admin, "POST", ABORT).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "done: fault 7\n"));
     let expected = FaultOperation::Inject {
@@ -292,7 +295,7 @@ async fn what_is_not_done_is_explained() {
 }
 
 #[tokio::test]
-async fn every_order_leaves_a_line_without_the_value_of_a_field() {
+async fn every_command_leaves_a_line_without_the_value_of_a_field() {
     capture::start();
     send(Ok(Some(7)), Surface::Admin, "POST", ABORT).await;
     let lines = capture::lines("fault operation");
