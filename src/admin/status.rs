@@ -36,7 +36,7 @@ struct UpstreamView<'a> {
     adaptive: Option<AdaptiveView>,
     rate_limit: Option<RateLimitView>,
     /// Retries that the budget still allows.
-    retry_budget: Option<f64>,
+    retry_budget: f64,
     connections_active: usize,
     connections_idle: usize,
     max_connections: usize,
@@ -165,7 +165,7 @@ impl<'a> UpstreamView<'a> {
             classes: view.classes.iter().map(ClassView::new).collect(),
             adaptive: view.adaptive.as_ref().map(AdaptiveView::new),
             rate_limit: view.rate_limit.as_ref().map(RateLimitView::new),
-            retry_budget: view.budget.map(|budget| thousandths(budget.balance)),
+            retry_budget: thousandths(view.budget.balance),
             connections_active: view.connections_active,
             connections_idle: view.connections_idle,
             max_connections: view.max_connections,

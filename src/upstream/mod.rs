@@ -214,7 +214,7 @@ impl Upstream {
             classes: self.bulkhead.classes(),
             adaptive: self.adaptive.as_ref().map(Adaptive::view),
             rate_limit: self.rate_limit.as_ref().map(|limit| limit.view(now)),
-            budget: Some(self.budget.view(now)),
+            budget: self.budget.view(now),
             connections_active,
             connections_idle,
             max_connections: self.pool.limits().max_connections,

@@ -33,8 +33,8 @@ pub struct UpstreamView {
     pub adaptive: Option<AdaptiveView>,
     /// The rate limit, unless it is off.
     pub rate_limit: Option<RateLimitView>,
-    /// The retry budget, unless neither retries nor hedges use it.
-    pub budget: Option<BudgetView>,
+    /// What its retries and hedges may use, if it has any.
+    pub budget: BudgetView,
     /// Open connections that carry an exchange (or are being opened).
     pub connections_active: usize,
     /// Open connections that do not.

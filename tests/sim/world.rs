@@ -264,7 +264,7 @@ impl World {
         let more = of_u("retries_total") + of_u("hedges_total");
         let first = of_u("attempts_total") - more;
         let [more, first] = [more, first].map(|count| i64::try_from(count).expect("few"));
-        let budget = self.view().budget.expect("there is a budget");
+        let budget = self.view().budget;
         assert_eq!(budget.balance, reserve + deposit * first - 1000 * more);
     }
 

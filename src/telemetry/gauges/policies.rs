@@ -1,4 +1,4 @@
-//! What the optional policies of an upstream tell: no series where a policy is off.
+//! What the policies of an upstream tell: no series where one that may be off is off.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::upstream::view::{
 impl Gauges {
     pub(super) fn policies(&mut self, views: &[UpstreamView]) -> Result<(), prometheus::Error> {
         self.each(&names::RETRY_BUDGET_BALANCE, views, |view| {
-            view.budget.map(|budget| retries(budget.balance))
+            Some(retries(view.budget.balance))
         })?;
         self.classes(views)?;
         self.adaptive(views)?;

@@ -139,7 +139,6 @@ fn a_policy_that_is_off_has_no_series() {
     for prefix in [
         "adaptive",
         "rate_limit_",
-        "retry_budget",
         "bulkhead_class",
         "bulkhead_would_reorder",
         "ejection",

@@ -21,7 +21,7 @@ pub(crate) fn plain() -> UpstreamView {
         classes: Vec::new(),
         adaptive: None,
         rate_limit: None,
-        budget: None,
+        budget: BudgetView::default(),
         connections_active: 3,
         connections_idle: 5,
         max_connections: 64,
@@ -63,7 +63,7 @@ pub(crate) fn full() -> UpstreamView {
         delayed: 5,
         would_reject: 4,
     });
-    view.budget = Some(BudgetView { balance: -2500 });
+    view.budget = BudgetView { balance: -2500 };
     view.endpoints.push(EndpointView {
         address: "127.0.0.1:8080".parse().unwrap(),
         in_flight: 0,
