@@ -333,7 +333,7 @@ impl Model {
         let settings = &self.settings;
         let since = self.outcomes.len() - overdue[0].outcomes_before;
         let least = settings.min_calls.min(settings.max_requests) as usize;
-        let share = WHOLE as usize * overdue.len() / (overdue.len() + since);
+        let share = 100_000 * overdue.len() / (overdue.len() + since);
         if overdue.len() >= least && share >= settings.slow_rate as usize {
             self.trip(at, Cause::Overdue);
         }
@@ -377,8 +377,8 @@ impl Model {
     }
 
     fn reached(&self, failed: usize, slow: usize, calls: usize) -> Option<Cause> {
-        let failed = WHOLE as usize * failed >= self.settings.failure_rate as usize * calls;
-        let slow = WHOLE as usize * slow >= self.settings.slow_rate as usize * calls;
+        let failed = 100_000 * failed >= self.settings.failure_rate as usize * calls;
+        let slow = 100_000 * slow >= self.settings.slow_rate as usize * calls;
         match (failed, slow) {
             (true, true) => Some(Cause::FailureAndSlowRate),
             (true, false) => Some(Cause::FailureRate),
