@@ -218,6 +218,10 @@ fn build_route(
     let deadline_header = route.timeouts.deadline_header.as_deref();
     let retry = &route.retry;
     let retries = retry.mode != Mode::Off && retry.settings.retries > 0;
+    let hedges = |hedge: &model::Hedge| hedge.mode == Mode::Enforce;
+    let sends_again = (retries && retry.mode == Mode::Enforce)
+        || route.hedge.as_ref().is_some_and(hedges)
+        || failover.is_some();
     let key = retry.idempotency_key_header.parse().ok();
     let hedge = route.hedge.as_ref().map(|hedge| Hedge {
         mode: hedge.mode,
@@ -238,7 +242,7 @@ fn build_route(
             .filter(|_| retry.honours_idempotency_key)
             .map(|header| Idempotency {
                 header,
-                mint: retry.mint_idempotency_key,
+                mint: retry.mint_idempotency_key && sends_again,
             }),
         repeats: retries || hedge.is_some() || failover.is_some(),
         hedge,

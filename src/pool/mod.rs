@@ -232,6 +232,12 @@ impl Pool {
         idle.close(why);
     }
 
+    /// Whether a checkout by this worker would not have to wait, as it looks now.
+    pub fn has_room(&self, worker: usize, endpoint: SocketAddr) -> bool {
+        self.lock()
+            .has_room(worker, endpoint, self.limits.max_connections)
+    }
+
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
     fn checkin(&self, mut idle: Shelved, now: Instant) {
         if idle.expires <= now {

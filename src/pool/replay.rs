@@ -113,9 +113,11 @@ impl Replay {
         lock(&self.0).size
     }
 
+    /// Whether `position` is past the end. Not of an empty body, which was framed as one that may
+    /// have bytes, and is to be framed so again.
     pub(super) fn is_end(&self, position: usize) -> bool {
         let kept = lock(&self.0);
-        kept.state == State::Whole && position >= kept.passed.len()
+        kept.state == State::Whole && position > 0 && position >= kept.passed.len()
     }
 
     /// Reads the piece at `position`, which moves on.

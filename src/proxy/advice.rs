@@ -12,7 +12,9 @@ use crate::resilience::retry::Advice;
 /// forbids a retry. A `retry-after` that is neither seconds nor a date is no advice.
 pub(super) fn advice(headers: &HeaderMap, is_grpc: bool) -> Advice {
     if is_grpc && let Some(pushback) = headers.get("grpc-retry-pushback-ms") {
-        let millis = pushback.to_str().ok().and_then(|text| text.parse().ok());
+        let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let millis = pushback.to_str().ok().filter(digits);
+        let millis = millis.and_then(|text| text.parse().ok());
         return millis.map_or(Advice::Forbidden, |millis| {
             Advice::After(Duration::from_millis(millis))
         });
@@ -89,6 +91,7 @@ mod tests {
             ("150", millis(150)),
             ("-1", Advice::Forbidden),
             ("", Advice::Forbidden),
+            ("+5", Advice::Forbidden),
             ("soon", Advice::Forbidden),
         ] {
             let fields = [("grpc-retry-pushback-ms", value), ("retry-after", "9")];

@@ -28,6 +28,9 @@ pub struct ResponseBody {
     watch: Rc<Watch>,
     /// When it ended, once it has.
     ended: Instant,
+    /// The upstream has broken it off, which is passed on when what came before had its turn to be
+    /// written.
+    broken: bool,
 }
 
 enum Kind {
@@ -80,7 +83,7 @@ impl Stream {
         };
         loop {
             if !mangle.is_empty() {
-                let part = ready!(mangle.poll_held(&watch.alarm, time::now(), cx));
+                let part = ready!(mangle.poll_held(&watch.alarm, time::now()));
                 return Poll::Ready(Some(part.map(Frame::data).map_err(|Cut| Broken)));
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
@@ -118,6 +121,7 @@ impl ResponseBody {
             exchange,
             watch,
             ended,
+            broken: false,
         }
     }
 
@@ -131,6 +135,7 @@ impl ResponseBody {
             exchange,
             watch,
             ended: now,
+            broken: false,
         };
         if ended {
             body.finish(now);
@@ -177,6 +182,7 @@ impl ResponseBody {
 
     /// The upstream broke its body off.
     fn fail(&mut self, now: Instant) -> Aborted {
+        self.broken = false;
         let error = ProxyError::UpstreamReset;
         self.ended = now;
         if let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended)
@@ -205,6 +211,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = self.get_mut();
+        if this.broken {
+            return Poll::Ready(Some(Err(this.fail(time::now()))));
+        }
         let stream = match &mut this.kind {
             Kind::Ended => return Poll::Ready(None),
             Kind::Local(body) => {
@@ -238,7 +247,11 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => Poll::Ready(Some(Err(this.fail(now)))),
+            Some(Err(_)) => {
+                this.broken = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             None => {
                 this.finish(now);
                 Poll::Ready(None)

@@ -250,6 +250,10 @@ fn beside(
         hedge.settings.same_endpoint || !used.contains(&endpoint.endpoint().address)
     });
     let endpoint = endpoint.ok_or(Hedged::NoEndpoint)?;
+    let worker = call.caller.proxy.worker;
+    if !upstream.pool.has_room(worker, endpoint.endpoint().address) {
+        return Err(Hedged::Pool);
+    }
     let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;
     if hedge.mode == Mode::Observe {
         // What was withdrawn goes back at once: others may need it in earnest.

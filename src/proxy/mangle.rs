@@ -1,6 +1,6 @@
 //! An injected fault on a response body: broken off, or slow.
 
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,8 +15,6 @@ pub(super) enum Mangle {
         left: u64,
         /// There was more.
         over: bool,
-        /// What passed had its chance to be written: with the break it would be lost.
-        written: bool,
     },
     /// Let through at so many bytes per second.
     Slow {
@@ -33,11 +31,7 @@ pub(super) struct Cut;
 
 impl Mangle {
     pub(super) const fn truncate(left: u64) -> Self {
-        Self::Truncate {
-            left,
-            over: false,
-            written: false,
-        }
+        Self::Truncate { left, over: false }
     }
 
     pub(super) const fn slow(rate: u64) -> Self {
@@ -59,7 +53,7 @@ impl Mangle {
     /// Takes what came from the upstream, and gives what passes of it at once.
     pub(super) fn take(&mut self, mut data: Bytes) -> Bytes {
         match self {
-            Self::Truncate { left, over, .. } => {
+            Self::Truncate { left, over } => {
                 let keep = usize::try_from(*left).unwrap_or(usize::MAX);
                 *over |= data.len() > keep;
                 data.truncate(keep);
@@ -74,20 +68,9 @@ impl Mangle {
     }
 
     /// The next bytes of what is held back, when it is their time.
-    pub(super) fn poll_held(
-        &mut self,
-        alarm: &Alarm,
-        now: Instant,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Bytes, Cut>> {
-        let (rate, next, held) = match self {
-            Self::Slow { rate, next, held } => (rate, next, held),
-            Self::Truncate { written: true, .. } => return Poll::Ready(Err(Cut)),
-            Self::Truncate { written, .. } => {
-                *written = true;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+    pub(super) fn poll_held(&mut self, alarm: &Alarm, now: Instant) -> Poll<Result<Bytes, Cut>> {
+        let Self::Slow { rate, next, held } = self else {
+            return Poll::Ready(Err(Cut));
         };
         let at = *next.get_or_insert(now);
         if at > now {

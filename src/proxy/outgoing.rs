@@ -42,11 +42,11 @@ impl<'r> Outgoing<'r> {
             && let Some(key) = &route.idempotency
         {
             let headers = self.request.headers_mut();
-            if key.mint && !headers.contains_key(&key.header) {
+            if key.mint && key.is_missing(headers) {
                 headers.insert(key.header.clone(), request::idempotency_key());
                 route.upstream.metrics.idempotency_key_minted();
             }
-            self.idempotent = headers.contains_key(&key.header);
+            self.idempotent = key.is_in(headers);
         }
         let retry = &route.retry.settings;
         let may_repeat = self.idempotent || retry.non_idempotent;
@@ -73,7 +73,7 @@ impl<'r> Outgoing<'r> {
     pub(super) fn may_go_to(&self, route: &Route) -> bool {
         let keyed = || {
             let key = route.idempotency.as_ref();
-            key.is_some_and(|key| self.request.headers().contains_key(&key.header))
+            key.is_some_and(|key| key.is_in(self.request.headers()))
         };
         let safe = self.sent == 0 || request::is_idempotent(self.request.method()) || keyed();
         safe && self.is_here()

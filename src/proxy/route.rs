@@ -69,6 +69,21 @@ pub struct Idempotency {
     pub mint: bool,
 }
 
+impl Idempotency {
+    /// Whether the request carries a key: one, and not a blank one.
+    pub fn is_in(&self, headers: &HeaderMap) -> bool {
+        let mut keys = headers.get_all(&self.header).iter();
+        let key = keys.next().filter(|_| keys.next().is_none());
+        key.is_some_and(|key| !key.as_bytes().trim_ascii().is_empty())
+    }
+
+    /// Whether the request has no key, or nothing but a blank one: then it may be given one.
+    pub fn is_missing(&self, headers: &HeaderMap) -> bool {
+        let mut keys = headers.get_all(&self.header).iter();
+        keys.all(|key| key.as_bytes().trim_ascii().is_empty())
+    }
+}
+
 /// Hedging at run time.
 #[derive(Debug)]
 pub struct Hedge {
@@ -96,7 +111,7 @@ impl Route {
             HashKey::Header(name) => headers.get(name)?.as_bytes(),
             HashKey::Cookie(name) => cookie(headers, name)?,
         };
-        Some(balance::hash(value))
+        (!value.is_empty()).then(|| balance::hash(value))
     }
 }
 

@@ -222,6 +222,8 @@ words! {
         Budget = "budget",
         /// No slot was free.
         Bulkhead = "bulkhead",
+        /// No connection was there or could be opened without waiting.
+        Pool = "pool",
         /// The request already used every endpoint.
         NoEndpoint = "no_endpoint",
         /// The breaker was half-open: a probe is one call.
