@@ -215,13 +215,13 @@ fn a_hedge_needs_a_free_slot() {
 }
 
 #[test]
-fn a_hedge_without_a_connection_does_not_answer_for_the_first_attempt() {
+fn a_hedge_does_not_wait_for_a_connection() {
     let gate = Gate::new();
     let upstreams: [_; 2] = several([held(&gate)]);
-    let one = "bulkhead = { max_connections = 1, queue_timeout = \"50ms\" }";
+    let one = "bulkhead = { max_connections = 1 }";
     let daemon = daemon(&upstreams, SOON, one);
     let mut client = ask(&daemon, "GET");
-    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    assert_skipped(&daemon, "pool", 1.0);
     gate.open();
     let response = client.response("GET").expect("a whole response");
     assert_eq!(response.status, 200);
@@ -460,23 +460,6 @@ fn the_time_of_a_request_ends_all_its_attempts() {
         upstream.wait_closed();
     }
     assert_nothing_held(&daemon);
-}
-
-#[test]
-fn a_hedge_without_a_connection_leaves_the_first_attempt_alone() {
-    let gate = Gate::new();
-    let upstreams: [_; 2] = several([held(&gate), late()]);
-    let daemon = daemon(
-        &upstreams,
-        SOON,
-        "bulkhead = { max_connections = 1, queue_timeout = \"100ms\" }",
-    );
-    let mut client = ask(&daemon, "GET");
-    daemon.await_metric(HEDGES, &[API], 1.0);
-    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
-    gate.open();
-    let response = client.response("GET").expect("a whole response");
-    assert_eq!(response.text(), "first");
 }
 
 #[test]
