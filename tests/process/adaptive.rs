@@ -293,7 +293,8 @@ fn a_gradient_falls_while_answers_are_slower_than_usual() {
 fn the_long_window_says_how_soon_a_latency_is_usual() {
     let mood = Mood::new(200, 4);
     let upstream = mood.upstream();
-    let gradient = "algorithm = \"gradient2\", window = \"10ms\", min_samples = 10, long_window = 1,
+    let gradient =
+        "algorithm = \"gradient2\", window = \"10ms\", min_samples = 10, long_window = 1,
         initial = 8, min = 2, max = 8, tolerance = 3.0, queue_size = 1, smoothing = 1.0";
     let daemon = daemon(&upstream, gradient);
     let load = Load::start(&daemon, 8);
