@@ -1,7 +1,7 @@
 //! Breaker operations as they are written in a request:
 //! `POST /upstreams/NAME/breaker/ACTION?for=30s&reason=TEXT&route=LISTENER/ROUTE`.
 //!
-//! Those of [`super::fault`] are written alike, and read by the same functions.
+//! Those of [`mod@super::fault`] are written alike, and read by the same functions.
 
 use std::time::{Duration, Instant};
 

@@ -77,7 +77,7 @@ pub struct Draw {
     pub random: u64,
     /// Counts the picks of [`Policy::RoundRobin`].
     pub turn: usize,
-    /// [`hash`] of the request's key, if it has one.
+    /// [`hash()`] of the request's key, if it has one.
     pub hash: Option<u64>,
 }
 

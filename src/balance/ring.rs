@@ -47,7 +47,7 @@ impl Ring {
         }
     }
 
-    /// The endpoint of a key, by the key's [`super::hash`]: the first one along the ring that is
+    /// The endpoint of a key, by the key's [`super::hash()`]: the first one along the ring that is
     /// `available`.
     pub fn find(&self, key: u64, available: impl Fn(usize) -> bool) -> Option<usize> {
         let next = self.points.partition_point(|(point, _)| *point < key);
