@@ -432,3 +432,17 @@ fn what_was_answered_once_is_not_unsent() {
         "{response:?}"
     );
 }
+
+#[test]
+fn an_answer_stands_where_the_failover_does_not_admit_the_request() {
+    let upstream = Upstream::start(|_| reply(503, "its own words"));
+    let standby = Upstream::answering("standby");
+    let daemon = plain(&upstream.url(), &standby.url());
+    force_open(&daemon, "standby");
+    let response = call(&daemon, "GET", b"");
+    assert_eq!(response.status, 503);
+    assert_eq!(response.text(), "its own words");
+    assert_eq!(response.field("proxy-status"), None);
+    assert_eq!(standby.seen().requests.len(), 0);
+    assert_nothing_held(&daemon);
+}

@@ -133,3 +133,32 @@ fn no_key_is_made_where_none_is_needed() {
     assert_eq!(keys[6..], [["\"mine\""], ["\"mine\""]]);
     daemon.await_metric(MINTED, &[API], 0.0);
 }
+
+#[test]
+fn a_blank_key_is_none_and_neither_are_several() {
+    for keys in [&[(KEY, "")] as &[_], &[(KEY, "\"a\""), (KEY, "\"b\"")]] {
+        let upstream = every_other();
+        let daemon = daemon(&upstream, HONOURS);
+        assert_eq!(call(&daemon, "POST", keys), "first");
+        assert_denied(&daemon, "unsafe", 1.0);
+    }
+    let upstream = every_other();
+    let daemon = daemon(&upstream, MINTS);
+    assert_eq!(call(&daemon, "POST", &[(KEY, "")]), "second");
+    let seen = upstream.seen();
+    let keys = fields(&seen, KEY);
+    assert!(keys[0] == keys[1] && keys[0].len() == 1 && !keys[0][0].is_empty());
+}
+
+#[test]
+fn nothing_is_minted_where_retries_are_only_observed() {
+    let upstream = every_other();
+    let settings = format!(
+        "timeouts = {{ first_byte = \"15s\", request = \"15s\" }}\n\
+         retry = {{ mode = \"observe\", {MINTS} }}"
+    );
+    let daemon = Daemon::proxying(&[upstream.url()], &settings);
+    assert_eq!(call(&daemon, "POST", &[]), "first");
+    assert_eq!(fields(&upstream.seen(), KEY), [[""; 0]]);
+    daemon.await_metric(MINTED, &[API], 0.0);
+}

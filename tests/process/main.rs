@@ -31,6 +31,7 @@ mod operator;
 mod priority;
 mod rate_limit;
 mod recovery;
+mod replay;
 mod retries;
 mod reuse;
 mod routing;
