@@ -232,10 +232,9 @@ impl Pool {
         idle.close(why);
     }
 
-    /// Whether a checkout by this worker would not have to wait, as it looks now.
-    pub fn has_room(&self, worker: usize, endpoint: SocketAddr) -> bool {
-        self.lock()
-            .has_room(worker, endpoint, self.limits.max_connections)
+    /// Whether a checkout would not have to wait, as it looks now.
+    pub fn has_room(&self, endpoint: SocketAddr) -> bool {
+        self.lock().has_room(endpoint, self.limits.max_connections)
     }
 
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.

@@ -122,9 +122,9 @@ impl Shelf {
 
     /// The youngest idle connection of `worker` to `endpoint`.
     /// Whether [`Self::take`] would find a connection or a place.
-    pub(super) fn has_room(&self, worker: usize, endpoint: SocketAddr, max: usize) -> bool {
+    pub(super) fn has_room(&self, endpoint: SocketAddr, max: usize) -> bool {
         let kept = |idle: &VecDeque<Shelved>| idle.iter().any(|idle| idle.endpoint() == endpoint);
-        self.open < max || self.idle.get(worker).is_some_and(kept) || self.idle.iter().any(kept)
+        self.open < max || self.idle.iter().any(kept)
     }
 
     fn take_idle(&mut self, worker: usize, endpoint: SocketAddr) -> Option<Shelved> {

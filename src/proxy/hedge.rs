@@ -250,8 +250,7 @@ fn beside(
         hedge.settings.same_endpoint || !used.contains(&endpoint.endpoint().address)
     });
     let endpoint = endpoint.ok_or(Hedged::NoEndpoint)?;
-    let worker = call.caller.proxy.worker;
-    if !upstream.pool.has_room(worker, endpoint.endpoint().address) {
+    if !upstream.pool.has_room(endpoint.endpoint().address) {
         return Err(Hedged::Pool);
     }
     let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;
