@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +107,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it binds.
     pub address: SocketAddr,
+    /// What is spoken on it. TCP where its one route leads to a TCP upstream.
+    pub protocol: Protocol,
+    /// Whether it is encrypted.
+    pub tls: Option<ListenerTls>,
     /// What its clients may do.
     pub downstream: Downstream,
     /// Tried in order; the first that matches wins.
@@ -127,6 +132,109 @@ pub struct Downstream {
     pub max_connections: usize,
     /// Whether a caller that half-closes is still answered.
     pub half_close: bool,
+    /// Connections open at once from one client address; `None` is `"off"`.
+    pub max_connections_per_client: Option<usize>,
+    /// Length of the request target, bytes; longer ones are answered with 414.
+    pub max_target_bytes: usize,
+    /// Least rate of a request body, bytes per second over any ten of them; `None` is `"off"`.
+    pub min_body_rate: Option<u64>,
+    /// Protocols that a caller may upgrade to, lower case.
+    pub upgrades: Vec<String>,
+    /// HTTP/2 connections of callers.
+    pub http2: Http2,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// By TLS, what ALPN agrees on. Without, what the caller's first bytes say on a listener, and
+    /// HTTP/1.1 to an upstream.
+    Auto,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone, without TLS by prior knowledge.
+    Http2,
+    /// Bytes.
+    Tcp,
+}
+
+/// `http2` table of a listener's `downstream` and of an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Http2 {
+    /// Streams open at once on one connection.
+    pub max_streams: u32,
+    /// Bytes that the peer may send ahead on one stream.
+    pub stream_window: u32,
+    /// Bytes that the peer may send ahead on all streams of a connection.
+    pub connection_window: u32,
+    /// A connection that was silent for this long is asked for a sign of life; `None` is `"off"`.
+    pub ping_interval: Option<Duration>,
+    /// One that gives no sign within this time is closed.
+    pub ping_timeout: Duration,
+}
+
+/// `tls` table of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// File with the certificate chain, PEM.
+    pub cert: PathBuf,
+    /// File with its private key, PEM.
+    pub key: PathBuf,
+    /// File with the roots that a caller's certificate must lead to, PEM; `None`: none is asked for.
+    pub client_ca: Option<PathBuf>,
+    /// Oldest version that is spoken.
+    pub min_version: TlsVersion,
+}
+
+/// `tls` table of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// File with the roots to trust, PEM; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// Name to ask for and to check; `None`: that of the endpoint.
+    pub server_name: Option<String>,
+    /// File with our certificate chain, PEM.
+    pub cert: Option<PathBuf>,
+    /// File with its private key, PEM. Given where `cert` is, and not otherwise.
+    pub key: Option<PathBuf>,
+    /// Oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// SHA-256 of the public keys of which the upstream must have one; empty: any.
+    pub pins: Vec<[u8; 32]>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// `forwarding` table: what an upstream is told about the way that a request came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// `Via` (RFC 9110 §7.6.3).
+    pub via: bool,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+    /// `X-Forwarded-For`, `-Proto` and `-Host`.
+    pub x_forwarded: bool,
+}
+
+/// `forward` table: the upstream is whatever host the caller names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Forward {
+    /// Targets that may be reached, as host patterns with ports.
+    pub allow: Vec<String>,
+    /// Networks and addresses that may be reached although they are link-local, loopback or those
+    /// of a metadata service.
+    pub allow_addresses: Vec<String>,
+    /// Targets that are kept at once, each with its own bulkhead, breaker and connections.
+    pub max_targets: usize,
+    /// A target that nobody asked for is forgotten after this long.
+    pub idle_timeout: Duration,
 }
 
 /// One match rule and where it leads.
@@ -183,8 +291,20 @@ impl Route {
 pub struct Upstream {
     /// Its name: label in metrics and logs.
     pub name: Arc<str>,
-    /// Configured endpoints, at least one.
+    /// Configured endpoints, at least one; none where `forward` is given.
     pub endpoints: Vec<Endpoint>,
+    /// What is spoken with it.
+    pub protocol: Protocol,
+    /// How it is encrypted; given where its endpoints are.
+    pub tls: Option<UpstreamTls>,
+    /// HTTP/2 connections to it.
+    pub http2: Http2,
+    /// What it is told about the way of a request.
+    pub forwarding: Forwarding,
+    /// Whether its connections begin with a PROXY protocol header, version 2; TCP alone.
+    pub proxy_protocol: bool,
+    /// Whether the caller names the host.
+    pub forward: Option<Forward>,
     /// What the upstream sees in `Host`.
     pub host: HostHeader,
     /// Concurrency and connections.
@@ -283,6 +403,8 @@ pub struct Timeouts {
     pub request: Option<Duration>,
     /// No byte in either direction while a body flows.
     pub stream_idle: Option<Duration>,
+    /// No byte in either direction of an upgraded connection, a CONNECT or a TCP upstream.
+    pub tunnel_idle: Option<Duration>,
     /// Request head received to end of response body; expiry aborts.
     pub total: Option<Duration>,
     /// Lower-case name of the field that carries the caller's remaining time in milliseconds.

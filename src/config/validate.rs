@@ -225,6 +225,12 @@ impl<'b> Builder<'b> {
         Upstream {
             name: Arc::from(section.name.as_str()),
             endpoints: self.endpoints(section),
+            protocol: crate::config::model::Protocol::Auto,
+            tls: None,
+            http2: policies::http2(),
+            forwarding: crate::config::model::Forwarding::default(),
+            proxy_protocol: false,
+            forward: None,
             host: self.host(&layers),
             breaker: self.breaker(&[section], &timeouts, &bulkhead),
             retry,

@@ -17,6 +17,16 @@ use crate::resilience::WHOLE;
 use crate::resilience::breaker::{AfterMaxWait, Settings, Window};
 use crate::resilience::classify::Rules;
 
+pub(super) fn http2() -> crate::config::model::Http2 {
+    crate::config::model::Http2 {
+        max_streams: 128,
+        stream_window: 256 * 1024,
+        connection_window: 1024 * 1024,
+        ping_interval: Some(std::time::Duration::from_secs(30)),
+        ping_timeout: std::time::Duration::from_secs(10),
+    }
+}
+
 impl<'b> Builder<'b> {
     pub(super) fn downstream(&self, owners: &[&'b Section]) -> Downstream {
         let layers = self.policy("downstream", &raw::DOWNSTREAM, owners);
@@ -27,6 +37,11 @@ impl<'b> Builder<'b> {
             max_headers: layers.count("max_headers"),
             max_connections: layers.count("max_connections"),
             half_close: layers.bool("half_close"),
+            max_connections_per_client: None,
+            max_target_bytes: 8 * 1024,
+            min_body_rate: None,
+            upgrades: vec!["websocket".to_owned()],
+            http2: http2(),
         }
     }
 
@@ -68,6 +83,7 @@ impl<'b> Builder<'b> {
             first_byte: layers.duration("first_byte"),
             request: layers.duration("request"),
             stream_idle: layers.duration("stream_idle"),
+            tunnel_idle: Some(std::time::Duration::from_secs(3600)),
             total: layers.duration("total"),
             deadline_header: layers.text_if_any("deadline_header"),
         }

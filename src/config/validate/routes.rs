@@ -27,6 +27,8 @@ impl<'b> Builder<'b> {
             address: Layers::of(section, None)
                 .address("listen")
                 .unwrap_or(NOWHERE),
+            protocol: crate::config::model::Protocol::Auto,
+            tls: None,
             downstream: self.downstream(&[section]),
             routes: vec![Route::to(index, upstream)],
         }
@@ -69,6 +71,8 @@ impl<'b> Builder<'b> {
         Listener {
             name: Arc::from(layers.text("name").unwrap_or_default()),
             address: layers.address("address").unwrap_or(NOWHERE),
+            protocol: crate::config::model::Protocol::Auto,
+            tls: None,
             downstream: self.downstream(&[section]),
             routes,
         }
