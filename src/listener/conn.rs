@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::{Tap, Tapped};
-use crate::pool::Upload;
+use crate::pool::{Inbound, Upload};
 use crate::proxy::watch::{Phase, Watch};
 use crate::proxy::{Caller, Listener, Proxy};
 use crate::time;
@@ -50,7 +50,7 @@ where
         watch: Rc::clone(&watch),
     });
     let service = service_fn(move |request: Request<Incoming>| {
-        Rc::clone(&caller).handle(request.map(Upload::new))
+        Rc::clone(&caller).handle(request.map(|body| Upload::new(Inbound::Http1(body))))
     });
     let connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
     match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {

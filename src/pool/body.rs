@@ -1,16 +1,14 @@
-//! Bodies on their way through: hyper's type goes no further than this file and the listener.
+//! Bodies on their way through: those of hyper and h2 go no further than `inbound` and the listener.
 
-use std::error::Error as _;
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::inbound::Inbound;
 use super::replay::{Replay, Unread};
 
 /// Told how a request body moves, from whichever task drives the connection.
@@ -32,7 +30,7 @@ pub struct Upload {
 enum Source {
     Empty,
     /// Read once.
-    Caller(Incoming),
+    Caller(Inbound),
     /// Kept, and how many pieces of it this reading has had.
     Kept(Replay, usize),
 }
@@ -47,7 +45,7 @@ impl Upload {
     }
 
     /// Wraps what the listener received.
-    pub fn new(body: Incoming) -> Self {
+    pub fn new(body: Inbound) -> Self {
         let source = if body.is_end_stream() {
             Source::Empty
         } else {
@@ -124,19 +122,6 @@ impl Upload {
     }
 }
 
-/// Whether it was the framing of the body that was wrong, rather than its end that did not come.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-        )
-    })
-}
-
 impl Default for Upload {
     fn default() -> Self {
         Self::empty()
@@ -166,7 +151,7 @@ impl Body for Upload {
                     observer.passed(bytes, source.is_end() || frame.is_trailers());
                 }
                 Poll::Ready(Some(Err(Unread::Caller(error)))) => {
-                    observer.broken(is_malformed(error));
+                    observer.broken(error.is_malformed());
                 }
                 Poll::Ready(Some(Err(Unread::Gone))) => {}
                 Poll::Ready(None) => observer.passed(0, true),
@@ -199,10 +184,10 @@ impl Source {
 }
 
 /// A response body from the upstream.
-pub struct Download(Incoming);
+pub struct Download(Inbound);
 
 impl Download {
-    pub(super) fn new(body: Incoming) -> Self {
+    pub(super) fn new(body: Inbound) -> Self {
         Self(body)
     }
 }

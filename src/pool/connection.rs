@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::dial;
-use super::{Closed, Dialing, Download, Observer, Pool, Socket, Upload};
+use super::{Closed, Dialing, Download, Inbound, Observer, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
 use crate::net::{Tap, Tapped};
 
@@ -185,7 +185,7 @@ impl Connection {
             match answered {
                 Ok(response) => {
                     self.after = persistence(response.version(), response.headers());
-                    Ok(response.map(Download::new))
+                    Ok(response.map(|body| Download::new(Inbound::Http1(body))))
                 }
                 Err(mut error) => Err(match error.take_message() {
                     Some(request) => SendError::Unsent(Box::new(request)),

@@ -12,12 +12,14 @@
 mod body;
 mod connection;
 mod dial;
+mod inbound;
 mod replay;
 mod shelf;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
 pub use dial::{Dial, DialTcp, Dialed, Socket, Stream, is_our_limit};
+pub use inbound::{BrokenOff, Http2Body, Inbound};
 pub use replay::Unread;
 
 use std::io;

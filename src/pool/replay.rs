@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::inbound::{BrokenOff, Inbound};
 use crate::sync::{Mutex, lock};
 
 /// A body with what is remembered of it. Clones share it.
@@ -29,7 +29,7 @@ const MANY: usize = 64;
 const TINY: usize = 256;
 
 struct Kept {
-    body: Incoming,
+    body: Inbound,
     passed: Vec<Piece>,
     /// Pieces that the caller has sent, remembered or not.
     pulled: usize,
@@ -45,7 +45,7 @@ struct Kept {
 #[derive(Debug)]
 pub enum Unread {
     /// The caller broke it off, or framed it wrongly.
-    Caller(hyper::Error),
+    Caller(BrokenOff),
     /// Where this reading stopped is not remembered any more.
     Gone,
 }
@@ -87,7 +87,7 @@ impl Piece {
 }
 
 impl Replay {
-    pub(super) fn new(body: Incoming, limit: usize) -> Self {
+    pub(super) fn new(body: Inbound, limit: usize) -> Self {
         Self(Arc::new(Mutex::new(Kept {
             size: body.size_hint(),
             body,

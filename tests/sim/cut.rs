@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use outrigger::lifecycle::tasks;
-use outrigger::pool::Upload;
+use outrigger::pool::{Inbound, Upload};
 use outrigger::resilience::breaker::{Operation, State};
 use outrigger::time;
 use tokio::io::DuplexStream;
@@ -146,7 +146,9 @@ impl Scenario {
         let caller = world.direct();
         let watch = Rc::clone(&caller.watch);
         let work = async {
-            let Ok(response) = caller.handle(request.map(Upload::new)).await;
+            let Ok(response) = caller
+                .handle(request.map(|body| Upload::new(Inbound::Http1(body))))
+                .await;
             let status = response.status().as_u16();
             let mut body = response.into_body();
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

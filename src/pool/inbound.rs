@@ -1,0 +1,139 @@
+//! A body as it comes off a connection, whichever version of HTTP that speaks.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// What a peer sends: read once, at the pace of whoever reads it.
+pub enum Inbound {
+    /// HTTP/1.
+    Http1(Incoming),
+    /// HTTP/2.
+    Http2(Http2Body),
+}
+
+/// The body of one stream.
+pub struct Http2Body {
+    stream: RecvStream,
+    /// Bytes still to come, where their number was declared.
+    left: Option<u64>,
+    /// All data has come; trailers may follow.
+    data_ended: bool,
+}
+
+/// Why a body did not come whole.
+#[derive(Debug)]
+pub enum BrokenOff {
+    /// By HTTP/1.
+    Http1(hyper::Error),
+    /// By HTTP/2.
+    Http2(h2::Error),
+}
+
+impl Inbound {
+    /// Wraps the body of a stream whose head has these fields.
+    pub fn http2(stream: RecvStream, headers: &HeaderMap) -> Self {
+        let length = headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        Self::Http2(Http2Body {
+            stream,
+            left: length,
+            data_ended: false,
+        })
+    }
+}
+
+impl BrokenOff {
+    /// Whether its framing was wrong, rather than its end missing.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Http1(error) => {
+                let cause = error.source();
+                let cause = cause.and_then(|cause| cause.downcast_ref::<io::Error>());
+                cause.is_some_and(|cause| {
+                    matches!(
+                        cause.kind(),
+                        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                    )
+                })
+            }
+            // What the peer sends itself is a change of its mind; what we send is our verdict.
+            Self::Http2(error) => {
+                !error.is_remote() && error.reason() == Some(Reason::PROTOCOL_ERROR)
+            }
+        }
+    }
+}
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http1(error) => error.fmt(f),
+            Self::Http2(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for BrokenOff {}
+
+impl Body for Inbound {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BrokenOff::Http1),
+            Self::Http2(body) => body.poll_frame(cx).map_err(BrokenOff::Http2),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
+            Self::Http2(body) => body.left.map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
+}
+
+impl Http2Body {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if !self.data_ended {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // Whoever asked for it takes it: the peer may send as much again.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    if let Some(left) = &mut self.left {
+                        *left = left.saturating_sub(data.len() as u64);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.data_ended = true,
+            }
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx))?;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}
