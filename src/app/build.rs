@@ -80,6 +80,7 @@ pub fn build_with(
                 });
             Arc::new(Listener {
                 name: Arc::clone(&listener.name),
+                protocol: listener.protocol,
                 downstream: listener.downstream.clone(),
                 routes: ArcSwap::from_pointee(RouteTable::new(routes.collect())),
                 metrics: metrics.listener(&listener.name),

@@ -144,6 +144,32 @@ pub struct Downstream {
     pub http2: Http2,
 }
 
+#[cfg(test)]
+impl Downstream {
+    /// Wide limits.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            max_header_bytes: 65536,
+            max_headers: 100,
+            max_connections: 100,
+            half_close: false,
+            max_connections_per_client: None,
+            max_target_bytes: 8192,
+            min_body_rate: None,
+            upgrades: Vec::new(),
+            http2: Http2 {
+                max_streams: 100,
+                stream_window: 65535,
+                connection_window: 65535,
+                ping_interval: None,
+                ping_timeout: Duration::from_secs(10),
+            },
+        }
+    }
+}
+
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {

@@ -1,19 +1,17 @@
-//! One connection of a caller, from accept to close.
+//! One connection of a caller, from accept to close: what is spoken on it.
 
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::{Tap, Tapped};
-use crate::pool::{Inbound, Upload};
-use crate::proxy::watch::{Phase, Watch};
+use super::{http1, http2};
+use crate::config::model::Protocol;
+use crate::net::Rewound;
+use crate::proxy::watch::Watch;
 use crate::proxy::{Caller, Listener, Proxy};
 use crate::time;
 
@@ -21,8 +19,8 @@ use crate::time;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the connection and cancels the request in flight.
-pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, socket: S)
+/// Dropping the future closes the connection and cancels what is in flight on it.
+pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, mut socket: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -32,45 +30,52 @@ where
         settings.idle_timeout,
         time::now(),
     ));
-    let wire = Tapped {
-        stream: socket,
-        tap: Rc::clone(&watch),
-    };
-    let mut builder = http1::Builder::new();
-    builder
-        .max_buf_size(settings.max_header_bytes)
-        .max_headers(settings.max_headers)
-        .half_close(settings.half_close)
-        // The watch bounds the head and the pause before it, with one timer.
-        .header_read_timeout(None);
-    let metrics = listener.metrics.clone();
-    let caller = Rc::new(Caller {
+    let protocol = listener.protocol;
+    let caller = Caller {
         proxy,
         listener,
         watch: Rc::clone(&watch),
-    });
-    let service = service_fn(move |request: Request<Incoming>| {
-        Rc::clone(&caller).handle(request.map(|body| Upload::new(Inbound::Http1(body))))
-    });
-    let connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
-    match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(%error, "connection of a caller ended"),
-        None => {
-            if matches!(watch.phase(), Phase::Head(_)) {
-                metrics.header_timed_out();
+    };
+    match protocol {
+        Protocol::Http1 | Protocol::Tcp => http1::serve(caller, socket).await,
+        Protocol::Http2 => http2::serve(caller, socket).await,
+        Protocol::Auto => {
+            let sniffed = {
+                let sniffed = pin!(sniff(&mut socket, &watch));
+                time::drive(&watch.alarm, sniffed, |now| watch.overdue(now)).await
+            };
+            let Some(Some((is_http2, before))) = sniffed else {
+                return;
+            };
+            let socket = Rewound::new(before, socket);
+            if is_http2 {
+                http2::serve(caller, socket).await;
+            } else {
+                http1::serve(caller, socket).await;
             }
-            tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
         }
     }
 }
 
-impl Tap for Rc<Watch> {
-    fn read(&self) {
-        self.came();
-    }
+/// What a client of HTTP/2 sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-    fn wrote(&self) {
-        self.touch();
+/// Reads until it is clear whether the caller speaks HTTP/2; gives what was read. `None` where the
+/// connection ended before.
+async fn sniff<S: AsyncRead + Unpin>(socket: &mut S, watch: &Watch) -> Option<(bool, Bytes)> {
+    let mut bytes = [0_u8; 512];
+    let mut buffer = ReadBuf::new(&mut bytes);
+    loop {
+        let before = buffer.filled().len();
+        let read = poll_fn(|cx| Pin::new(&mut *socket).poll_read(cx, &mut buffer));
+        if read.await.is_err() || buffer.filled().len() == before {
+            return None;
+        }
+        watch.came();
+        let seen = buffer.filled();
+        let is_http2 = seen.starts_with(PREFACE);
+        if is_http2 || !PREFACE.starts_with(seen) {
+            return Some((is_http2, Bytes::copy_from_slice(seen)));
+        }
     }
 }

@@ -19,6 +19,8 @@ pub enum ProxyError {
     BadRequest(&'static str),
     /// The request head is larger than `max_header_bytes`.
     HeadTooLarge,
+    /// The request target is longer than the listener's limit.
+    TargetTooLong,
     /// The caller stopped sending its body.
     ClientIdle,
     /// The caller went away or broke its upload off; nobody reads a reply.
@@ -99,6 +101,7 @@ pub enum Reason {
     NoRoute,
     BadRequest,
     HeadTooLarge,
+    TargetTooLong,
     ClientTimeout,
     ClientGone,
     BreakerOpen,
@@ -120,10 +123,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
+        Self::TargetTooLong,
         Self::ClientTimeout,
         Self::ClientGone,
         Self::BreakerOpen,
@@ -149,6 +153,7 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::BadRequest => "bad_request",
             Self::HeadTooLarge => "head_too_large",
+            Self::TargetTooLong => "target_too_long",
             Self::ClientTimeout => "client_timeout",
             Self::ClientGone => "client_gone",
             Self::BreakerOpen => "breaker_open",
@@ -193,10 +198,11 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
+        Self::TargetTooLong,
         Self::ClientIdle,
         Self::ClientGone,
         Self::BreakerOpen {
@@ -233,6 +239,7 @@ impl ProxyError {
             Self::NoRoute            => row(Downstream, 404,  5, "destination_not_found",    Reason::NoRoute,        Never,     None,            "no route matches this request"),
             Self::BadRequest(_)      => row(Downstream, 400, 13, "http_request_error",       Reason::BadRequest,     Never,     None,            "the request is not valid HTTP"),
             Self::HeadTooLarge       => row(Downstream, 431, 13, "http_request_error",       Reason::HeadTooLarge,   Never,     None,            "the request head is too large"),
+            Self::TargetTooLong      => row(Downstream, 414, 13, "http_request_error",       Reason::TargetTooLong,  Never,     None,            "the request target is too long"),
             Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller stopped sending its request body"),
             Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),
             Self::BreakerOpen { .. } => row(Local,      503, 14, "destination_unavailable",  Reason::BreakerOpen,    NotSent,   None,            "the breaker is open: this upstream was failing or slow"),

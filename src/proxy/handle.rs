@@ -63,7 +63,7 @@ impl Caller {
         request: &mut Request<Upload>,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
-        let survey = request::survey(request, self.listener.downstream.max_header_bytes)?;
+        let survey = request::survey(request, &self.listener.downstream)?;
         exchange.grpc = survey.grpc;
         exchange.expects = survey.has_expect;
         let routes = self.listener.routes.load();

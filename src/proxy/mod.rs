@@ -50,6 +50,8 @@ pub struct Proxy {
 pub struct Listener {
     /// Its name.
     pub name: Arc<str>,
+    /// What is spoken on it.
+    pub protocol: model::Protocol,
     /// What its callers may do.
     pub downstream: model::Downstream,
     /// Its routes; each request takes one look.
@@ -66,6 +68,18 @@ pub struct Caller {
     pub listener: Arc<Listener>,
     /// Its timer.
     pub watch: Rc<Watch>,
+}
+
+impl Caller {
+    /// The same caller, on a stream of its connection.
+    #[must_use]
+    pub fn on_stream(&self, watch: Rc<Watch>) -> Self {
+        Self {
+            proxy: Rc::clone(&self.proxy),
+            listener: Arc::clone(&self.listener),
+            watch,
+        }
+    }
 }
 
 /// Requests in flight on one worker, and when the last one ended.

@@ -77,7 +77,10 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
     if unread
         || matches!(
             error,
-            ProxyError::BadRequest(_) | ProxyError::HeadTooLarge | ProxyError::ClientIdle
+            ProxyError::BadRequest(_)
+                | ProxyError::HeadTooLarge
+                | ProxyError::TargetTooLong
+                | ProxyError::ClientIdle
         )
     {
         // What follows on this connection may not be what the caller meant as the next request.

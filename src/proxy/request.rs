@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
 
 use super::error::ProxyError;
 use super::route::Route;
+use crate::config::model;
 use crate::resilience::timeout::{self, Deadline};
 use crate::upstream::HostHeader;
 use crate::upstream::endpoint::Endpoint;
@@ -30,6 +33,10 @@ pub(super) struct Survey {
     /// The caller waits to be told before it sends its body.
     pub(super) has_expect: bool,
     has_hop_by_hop: bool,
+    /// The caller takes trailers.
+    takes_trailers: bool,
+    /// `Cookie` comes in pieces, as HTTP/2 allows.
+    has_crumbs: bool,
 }
 
 /// What a field takes beside its name and value: a colon, a space, the line's end.
@@ -41,14 +48,18 @@ const FIELD_OVERHEAD: usize = 4;
 /// # Errors
 ///
 /// [`ProxyError::BadRequest`] with the rule that is broken, or [`ProxyError::HeadTooLarge`].
-pub(super) fn survey<B>(request: &Request<B>, max_bytes: usize) -> Result<Survey, ProxyError> {
+pub(super) fn survey<B>(
+    request: &Request<B>,
+    limits: &model::Downstream,
+) -> Result<Survey, ProxyError> {
     let bad = |rule| Err(ProxyError::BadRequest(rule));
     let mut survey = Survey::default();
-    let (mut hosts, mut codings) = (0, 0);
-    let mut bytes = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
+    let (mut hosts, mut codings, mut cookies) = (0, 0, 0);
+    let target = request.uri().path_and_query();
+    let mut bytes = target.map_or(0, |target| target.as_str().len());
+    if bytes > limits.max_target_bytes {
+        return Err(ProxyError::TargetTooLong);
+    }
     for (name, value) in request.headers() {
         bytes += name.as_str().len() + value.len() + FIELD_OVERHEAD;
         match name.as_str() {
@@ -68,17 +79,22 @@ pub(super) fn survey<B>(request: &Request<B>, max_bytes: usize) -> Result<Survey
             "grpc-timeout" => survey.grpc_timeout = Some(value.clone()),
             "x-request-id" => survey.has_request_id = true,
             "expect" => survey.has_expect = true,
+            "cookie" => cookies += 1,
+            "te" => {
+                survey.has_hop_by_hop = true;
+                survey.takes_trailers |= has_token(value, b"trailers");
+            }
             name => survey.has_hop_by_hop |= is_hop_by_hop(name),
         }
     }
     // hyper looks at the size only where a head comes in several reads.
-    if bytes > max_bytes {
+    if bytes > limits.max_header_bytes || request.headers().len() > limits.max_headers {
         return Err(ProxyError::HeadTooLarge);
     }
     if hosts > 1 {
         return bad("more than one Host field (RFC 9112 §3.2)");
     }
-    if hosts == 0 && request.version() >= Version::HTTP_11 {
+    if hosts == 0 && request.version() >= Version::HTTP_11 && request.uri().authority().is_none() {
         return bad("no Host field (RFC 9112 §3.2)");
     }
     if codings > 1 {
@@ -92,6 +108,7 @@ pub(super) fn survey<B>(request: &Request<B>, max_bytes: usize) -> Result<Survey
     {
         return bad("a target of another host than the Host field's (RFC 9112 §3.2.2)");
     }
+    survey.has_crumbs = cookies > 1;
     if request.method() == Method::CONNECT {
         return bad("CONNECT is not served here");
     }
@@ -152,7 +169,12 @@ pub(super) fn client_time(survey: &Survey, headers: &HeaderMap, route: &Route) -
 /// Makes the caller's head ours: origin form, HTTP/1.1, no hop-by-hop fields, a request id.
 pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
     *request.version_mut() = Version::HTTP_11;
-    if request.uri().authority().is_some() {
+    if let Some(authority) = request.uri().authority() {
+        if !request.headers().contains_key(HOST) {
+            let host = HeaderValue::from_str(authority.as_str());
+            let host = host.unwrap_or_else(|_| HeaderValue::from_static(""));
+            request.headers_mut().insert(HOST, host);
+        }
         let asterisk = request.method() == Method::OPTIONS && request.uri().path() == "*";
         let path = if asterisk {
             Some(PathAndQuery::from_static("*"))
@@ -165,6 +187,15 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
     if survey.has_hop_by_hop {
         strip_hop_by_hop(request.headers_mut());
     }
+    if survey.takes_trailers {
+        let headers = request.headers_mut();
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        // RFC 9110 §10.1.4.
+        headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if survey.has_crumbs {
+        join_cookies(request.headers_mut());
+    }
     if survey.has_expect {
         request.headers_mut().remove(EXPECT);
     }
@@ -174,6 +205,25 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
     if !has_id {
         request.headers_mut().insert(REQUEST_ID, request_id());
     }
+}
+
+/// One `Cookie` field of several, for those that know only one (RFC 9113 §8.2.3).
+#[cold]
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
+}
+
+/// Whether a list of tokens has this one.
+fn has_token(list: &HeaderValue, token: &[u8]) -> bool {
+    let mut tokens = list.as_bytes().split(|byte| *byte == b',');
+    tokens.any(|found| found.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 /// What differs from attempt to attempt: `Host`, the remaining time, and for gRPC how many attempts
@@ -279,6 +329,13 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 mod tests {
     use super::*;
 
+    fn limits(max_header_bytes: usize) -> model::Downstream {
+        model::Downstream {
+            max_header_bytes,
+            ..model::Downstream::for_tests()
+        }
+    }
+
     fn head(target: &str, fields: &[(&str, &str)]) -> Request<()> {
         let mut request = Request::get(target);
         for (name, value) in fields {
@@ -310,7 +367,7 @@ mod tests {
                 true,
             ),
         ] {
-            let found = survey(&head(target, fields), 8192);
+            let found = survey(&head(target, fields), &limits(8192));
             let found = matches!(found, Err(ProxyError::BadRequest(_)));
             assert_eq!(found, refused, "{target} {fields:?}");
         }
@@ -320,9 +377,9 @@ mod tests {
     fn a_head_is_measured_whole() {
         let request = head("/ten-bytes", &[("host", "a"), ("x-y", "z")]);
         let size = 10 + (4 + 1 + 4) + (3 + 1 + 4);
-        assert!(survey(&request, size).is_ok());
+        assert!(survey(&request, &limits(size)).is_ok());
         assert_eq!(
-            survey(&request, size - 1).err(),
+            survey(&request, &limits(size - 1)).err(),
             Some(ProxyError::HeadTooLarge)
         );
     }
@@ -342,7 +399,7 @@ mod tests {
                 ("x-kept", "3"),
             ],
         );
-        let surveyed = survey(&request, 8192).unwrap();
+        let surveyed = survey(&request, &limits(8192)).unwrap();
         prepare(&mut request, &surveyed);
         let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

@@ -1,4 +1,4 @@
-//! What one downstream connection waits for, and for how long it may.
+//! What one downstream connection waits for, and for how long it may; of HTTP/2, one stream.
 //!
 //! Shared by the connection's task, its socket wrapper and the exchange in flight. The task asks
 //! [`Watch::overdue`] whenever its alarm fires, because a body whose reader has stalled is not
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::error::ProxyError;
 use super::trial::Trial;
 use crate::resilience::Verdict;
-use crate::time::Alarm;
+use crate::time::{Alarm, Bounded};
 
 /// See the module.
 pub struct Watch {
@@ -33,6 +33,8 @@ pub enum Phase {
     Head(Instant),
     /// A request is being handled or answered.
     Busy,
+    /// As [`Self::Busy`], and nothing follows it.
+    Stream,
 }
 
 /// A response body on its way.
@@ -63,6 +65,18 @@ impl Watch {
         watch
     }
 
+    /// Watches one stream of a connection, by a child of the connection's alarm.
+    pub fn stream(alarm: Alarm, now: Instant) -> Self {
+        Self {
+            alarm,
+            header_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            phase: Cell::new(Phase::Stream),
+            progress: Cell::new(now),
+            flow: RefCell::new(None),
+        }
+    }
+
     /// What the connection is doing.
     pub fn phase(&self) -> Phase {
         self.phase.get()
@@ -77,7 +91,7 @@ impl Watch {
                 self.alarm.want(now + self.header_timeout);
             }
             Phase::Head(_) => {}
-            Phase::Busy => self.touch(),
+            Phase::Busy | Phase::Stream => self.touch(),
         }
     }
 
@@ -90,11 +104,16 @@ impl Watch {
 
     /// A request head is complete.
     pub(super) fn busy(&self) {
-        self.phase.set(Phase::Busy);
+        if self.phase.get() != Phase::Stream {
+            self.phase.set(Phase::Busy);
+        }
     }
 
     /// The response has ended.
     pub(super) fn idle(&self, now: Instant) {
+        if self.phase.get() == Phase::Stream {
+            return;
+        }
         self.phase.set(Phase::Idle(now));
         self.alarm.want(now + self.idle_timeout);
     }
@@ -135,7 +154,7 @@ impl Watch {
         let at = match self.phase.get() {
             Phase::Idle(since) => since + self.idle_timeout,
             Phase::Head(since) => since + self.header_timeout,
-            Phase::Busy => return self.flow_overdue(now),
+            Phase::Busy | Phase::Stream => return self.flow_overdue(now),
         };
         if at > now {
             self.alarm.want(at);
@@ -178,5 +197,15 @@ impl Watch {
             }
         }
         flow.broken.is_some()
+    }
+}
+
+impl Bounded for std::rc::Rc<Watch> {
+    fn alarm(&self) -> &Alarm {
+        &self.alarm
+    }
+
+    fn overdue(&self, now: Instant) -> bool {
+        Watch::overdue(self, now)
     }
 }

@@ -23,6 +23,8 @@ struct Wishes {
     due: Cell<Option<Instant>>,
     /// When the timer fired last: what is due by then is over.
     fired: Cell<Instant>,
+    /// Whose timer this one shares.
+    parent: Option<Alarm>,
 }
 
 impl Alarm {
@@ -31,6 +33,16 @@ impl Alarm {
         Self(Rc::new(Wishes {
             due: Cell::new(None),
             fired: Cell::new(now),
+            parent: None,
+        }))
+    }
+
+    /// Builds an alarm without wishes that has no timer of its own: what it wants, this one wants.
+    pub fn child(&self) -> Self {
+        Self(Rc::new(Wishes {
+            due: Cell::new(None),
+            fired: Cell::new(self.fired()),
+            parent: Some(self.clone()),
         }))
     }
 
@@ -78,7 +90,15 @@ impl Alarm {
     pub fn want(&self, at: Instant) {
         if self.0.due.get().is_none_or(|due| at < due) {
             self.0.due.set(Some(at));
+            if let Some(parent) = &self.0.parent {
+                parent.want(at);
+            }
         }
+    }
+
+    /// The earliest instant that anybody wants to be woken at.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.due.get()
     }
 
     /// When the timer fired last.
@@ -86,7 +106,7 @@ impl Alarm {
         self.0.fired.get()
     }
 
-    fn fire(&self, now: Instant) {
+    pub(super) fn fire(&self, now: Instant) {
         self.0.due.set(None);
         self.0.fired.set(now);
     }

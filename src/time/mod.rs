@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 mod alarm;
+mod flock;
 
 pub use alarm::{Alarm, drive};
+pub use flock::{Bounded, Flock};
 
 /// The present instant of the monotonic clock; tests may pause it (tokio's paused time).
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

@@ -1,0 +1,67 @@
+//! One HTTP/1 connection of a caller.
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Tap, Tapped};
+use crate::pool::{Inbound, Upload};
+use crate::proxy::Caller;
+use crate::proxy::watch::{Phase, Watch};
+use crate::time;
+
+/// Serves a caller until one side closes or a timer ends it.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection and cancels the request in flight.
+pub(super) async fn serve<S>(caller: Caller, socket: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let settings = &caller.listener.downstream;
+    let watch = Rc::clone(&caller.watch);
+    let wire = Tapped {
+        stream: socket,
+        tap: Rc::clone(&watch),
+    };
+    let mut builder = Builder::new();
+    builder
+        .max_buf_size(settings.max_header_bytes)
+        .max_headers(settings.max_headers)
+        .half_close(settings.half_close)
+        // The watch bounds the head and the pause before it, with one timer.
+        .header_read_timeout(None);
+    let metrics = caller.listener.metrics.clone();
+    let caller = Rc::new(caller);
+    let service = service_fn(move |request: Request<Incoming>| {
+        Rc::clone(&caller).handle(request.map(|body| Upload::new(Inbound::Http1(body))))
+    });
+    let connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "connection of a caller ended"),
+        None => {
+            if matches!(watch.phase(), Phase::Head(_)) {
+                metrics.header_timed_out();
+            }
+            tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
+        }
+    }
+}
+
+impl Tap for Rc<Watch> {
+    fn read(&self) {
+        self.came();
+    }
+
+    fn wrote(&self) {
+        self.touch();
+    }
+}

@@ -1,0 +1,163 @@
+//! One stream of an HTTP/2 connection: its request handled, its response sent.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body::Body;
+
+use crate::pool::{Inbound, Upload};
+use crate::proxy::Caller;
+use crate::proxy::body::ResponseBody;
+
+/// Answers one request.
+///
+/// # Cancel safety
+///
+/// Dropping the future cancels the request and resets the stream.
+pub(super) async fn answer(
+    caller: Rc<Caller>,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let is_head = request.method() == Method::HEAD;
+    let watch = Rc::clone(&caller.watch);
+    let (head, body) = request.into_parts();
+    let body = Inbound::http2(body, &head.headers);
+    let request = Request::from_parts(head, Upload::new(body));
+    let response = {
+        let mut handled = pin!(caller.handle(request));
+        poll_fn(|cx| match handled.as_mut().poll(cx) {
+            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        })
+        .await
+    };
+    let Some(response) = response else { return };
+    let (head, body) = framed(response, is_head);
+    let Some(body) = body else {
+        let _ = respond.send_response(head, true);
+        return;
+    };
+    let Ok(stream) = respond.send_response(head, false) else {
+        return;
+    };
+    let mut outgoing = Outgoing {
+        stream,
+        ended: false,
+    };
+    let mut body = pin!(body);
+    loop {
+        let frame = poll_fn(|cx| outgoing.unless_reset(cx, |cx| body.as_mut().poll_frame(cx)));
+        let frame = match frame.await {
+            Some(Some(Ok(frame))) => frame,
+            Some(None) => return outgoing.end(),
+            // Broken off by the upstream, or by the caller.
+            Some(Some(Err(_))) | None => return,
+        };
+        match frame.into_data() {
+            Ok(mut data) => {
+                while !data.is_empty() {
+                    let room = poll_fn(|cx| outgoing.poll_room(cx, data.len())).await;
+                    let Some(room) = room else { return };
+                    watch.touch();
+                    let piece = data.split_to(room.min(data.len()));
+                    outgoing.ended = data.is_empty() && body.is_end_stream();
+                    let sent = outgoing.stream.send_data(piece, outgoing.ended);
+                    if sent.is_err() || outgoing.ended {
+                        return;
+                    }
+                }
+                if body.is_end_stream() {
+                    return outgoing.end();
+                }
+            }
+            Err(other) => {
+                if let Ok(trailers) = other.into_trailers() {
+                    outgoing.ended = outgoing.stream.send_trailers(trailers).is_ok();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The response as HTTP/2 frames it, and its body where there is one.
+fn framed(response: Response<ResponseBody>, is_head: bool) -> (Response<()>, Option<ResponseBody>) {
+    let (mut head, body) = response.into_parts();
+    head.version = Version::HTTP_2;
+    let headers = &mut head.headers;
+    headers.remove(header::CONNECTION);
+    headers.remove(header::TRANSFER_ENCODING);
+    if !headers.contains_key(header::DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now()))
+    {
+        headers.insert(header::DATE, date);
+    }
+    let has_body = !is_head && !body.is_end_stream();
+    if has_body
+        && let Some(length) = body.size_hint().exact()
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    (Response::from_parts(head, ()), has_body.then_some(body))
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + crate::time::unix_now()
+}
+
+/// A response being sent. Dropped before its end it is reset: what has come is not the whole.
+struct Outgoing {
+    stream: SendStream<Bytes>,
+    ended: bool,
+}
+
+impl Outgoing {
+    /// What `poll` gives, or `None` once the caller has reset the stream.
+    fn unless_reset<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<Option<T>> {
+        match poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.stream.poll_reset(cx).map(|_| None),
+        }
+    }
+
+    /// How many of so many bytes the caller takes now; `None` once it takes none any more.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Option<usize>> {
+        self.stream.reserve_capacity(wanted);
+        loop {
+            match self.stream.capacity() {
+                0 => {}
+                room => return Poll::Ready(Some(room)),
+            }
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(_) => return Poll::Ready(None),
+                Poll::Pending => return self.stream.poll_reset(cx).map(|_| None),
+            }
+        }
+    }
+
+    fn end(mut self) {
+        self.ended = self.stream.send_data(Bytes::new(), true).is_ok();
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.stream.send_reset(Reason::INTERNAL_ERROR);
+        }
+    }
+}
