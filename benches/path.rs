@@ -13,7 +13,6 @@
 )]
 
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use outrigger::lifecycle::tasks;
+use outrigger::net::Address;
 use outrigger::pool::{Dial, Dialed, Socket};
 use outrigger::proxy::{Activity, Proxy};
 use outrigger::telemetry::access_log::AccessLog;
@@ -178,7 +178,7 @@ async fn answer(mut stream: DuplexStream, exchange: Exchange) {
 struct Pipes(Exchange);
 
 impl Dial for Pipes {
-    fn dial(&self, _: SocketAddr) -> Dialed {
+    fn dial(&self, _: &Address) -> Dialed {
         let (ours, theirs) = duplex(PIPE);
         let exchange = self.0.clone();
         Box::pin(async move {

@@ -3,7 +3,6 @@
 //! Plain HTTP to one address, whole bodies, no redirects, no retries, no pool. Nothing of the
 //! data plane is here: upstream connections belong to [`crate::pool`].
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,10 +10,10 @@ use http::{Method, Request, Response, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::lifecycle::tasks;
+use crate::net::{Address, SocketStream};
 
 /// A body may have this many bytes: what we ask for is small.
 const MAX_BODY: usize = 1 << 20;
@@ -23,11 +22,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Asks `GET path` of `addr` on a connection of its own and waits at most `timeout` for the whole
 /// answer. The error is one line for people.
-pub async fn get(
-    addr: SocketAddr,
-    path: &str,
-    timeout: Duration,
-) -> Result<Response<Bytes>, String> {
+pub async fn get(addr: &Address, path: &str, timeout: Duration) -> Result<Response<Bytes>, String> {
     let exchange = async {
         let mut connection = Connection::open(addr).await?;
         connection.send(Method::GET, path).await
@@ -40,7 +35,7 @@ pub async fn get(
 
 /// Asks `/readyz` of a metrics listener until it answers 200, every 50 ms for at most `timeout`.
 /// The error says what it answered last.
-pub async fn until_ready(addr: SocketAddr, timeout: Duration) -> Result<(), String> {
+pub async fn until_ready(addr: &Address, timeout: Duration) -> Result<(), String> {
     let mut last = format!("no answer from {addr}");
     let ready = async {
         loop {
@@ -59,17 +54,16 @@ pub async fn until_ready(addr: SocketAddr, timeout: Duration) -> Result<(), Stri
 /// One keep-alive connection; closed when dropped, with whatever exchange it carries.
 #[derive(Debug)]
 pub struct Connection {
-    addr: SocketAddr,
+    addr: Address,
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
 }
 
 impl Connection {
     /// Connects to `addr`.
-    pub async fn open(addr: SocketAddr) -> Result<Self, String> {
+    pub async fn open(addr: &Address) -> Result<Self, String> {
         let explain = |error: &dyn std::fmt::Display| format!("cannot connect to {addr}: {error}");
-        let stream = TcpStream::connect(addr).await.map_err(|e| explain(&e))?;
-        stream.set_nodelay(true).map_err(|e| explain(&e))?;
+        let stream = SocketStream::connect(addr).await.map_err(|e| explain(&e))?;
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|e| explain(&e))?;
@@ -78,7 +72,7 @@ impl Connection {
             let _ = connection.await;
         });
         Ok(Self {
-            addr,
+            addr: addr.clone(),
             sender,
             driver,
         })
@@ -90,13 +84,13 @@ impl Connection {
     ///
     /// Dropped half-way, the connection must be dropped too: its exchange is abandoned.
     pub async fn send(&mut self, method: Method, path: &str) -> Result<Response<Bytes>, String> {
-        let addr = self.addr;
+        let addr = &self.addr;
         let explain = |error: &dyn std::fmt::Display| format!("no answer from {addr}: {error}");
         self.sender.ready().await.map_err(|e| explain(&e))?;
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, addr.to_string())
+            .header(header::HOST, addr.host())
             .body(Empty::new())
             .map_err(|e| explain(&e))?;
         let answer = self

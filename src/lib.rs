@@ -18,7 +18,7 @@ pub mod demo;
 pub mod explain;
 pub mod lifecycle;
 pub mod listener;
-mod net;
+pub mod net;
 pub mod pool;
 pub mod proxy;
 pub mod resilience;

@@ -12,11 +12,11 @@ mod routes;
 mod server;
 mod status;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use self::fault::FaultOperation;
 pub use self::server::serve;
+use crate::net::Address;
 use crate::resilience::breaker::{Operation, Refused};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
@@ -45,7 +45,7 @@ pub trait Admin: Send + Sync {
 
     /// Ends the ejection of an endpoint; says whether it was ejected, `None` where no upstream has
     /// this name. [`restore()`] is how.
-    fn restore(&self, upstream: &str, endpoint: SocketAddr) -> Option<bool>;
+    fn restore(&self, upstream: &str, endpoint: &Address) -> Option<bool>;
 }
 
 /// Why a breaker operation was not done.
@@ -114,7 +114,7 @@ pub fn fault<'a>(
 pub fn restore<'a>(
     upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
     upstream: &str,
-    endpoint: SocketAddr,
+    endpoint: &Address,
 ) -> Option<bool> {
     let upstream = find(upstreams, upstream)?;
     Some(upstream.restore(endpoint, crate::time::now()))

@@ -1,9 +1,8 @@
 //! The operation on an endpoint as it is written in a request:
 //! `POST /upstreams/NAME/endpoints/ADDRESS/restore?reason=TEXT`.
 
-use std::net::SocketAddr;
-
 use super::operation::{decode, loggable, parameters};
+use crate::net::Address;
 
 /// The path of the operation, taken apart but not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub(super) struct Command {
     /// Name of the upstream.
     pub(super) upstream: String,
     /// Address of the endpoint.
-    pub(super) endpoint: SocketAddr,
+    pub(super) endpoint: Address,
     /// Why, in the operator's words.
     pub(super) reason: Option<String>,
 }
@@ -69,10 +68,7 @@ mod tests {
             let path = format!("/upstreams/my%20search/endpoints/{address}/restore");
             let command = parse(&path, "reason=replaced%0Ait").unwrap().unwrap();
             assert_eq!(command.upstream, "my search");
-            assert_eq!(
-                command.endpoint.ip().is_loopback(),
-                address != "10.0.0.7:80"
-            );
+            assert_eq!(command.endpoint.is_local(), address != "10.0.0.7:80");
             assert_eq!(command.reason.as_deref(), Some("replaced it"));
         }
     }

@@ -246,7 +246,7 @@ fn restored(
         endpoint,
         reason,
     } = &command;
-    let (status, outcome) = match site.admin.restore(upstream, *endpoint) {
+    let (status, outcome) = match site.admin.restore(upstream, endpoint) {
         Some(true) => (StatusCode::OK, "done".to_owned()),
         Some(false) => (
             StatusCode::CONFLICT,

@@ -43,7 +43,7 @@ impl Admin for Process {
     }
 
     /// Of its upstream, one address is ejected.
-    fn restore(&self, upstream: &str, endpoint: SocketAddr) -> Option<bool> {
+    fn restore(&self, upstream: &str, endpoint: &crate::net::Address) -> Option<bool> {
         (upstream == "search").then(|| endpoint.to_string() == "127.0.0.1:8080")
     }
 

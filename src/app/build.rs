@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use crate::config::model::{self, Config, Mode};
-use crate::pool::{Dial, DialTcp, Limits, Pool};
+use crate::pool::{Dial, DialSocket, Limits, Pool};
 use crate::proxy::route::{Hedge, Idempotency, Matcher, Route, RouteTable};
 use crate::proxy::{Fallback, Listener};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -34,7 +34,7 @@ struct OwnBreaker {
 
 /// Builds upstreams (without endpoints) and listeners (not bound).
 pub fn build(config: &Config, workers: usize, metrics: &Metrics) -> Built {
-    let dial: Arc<dyn Dial> = Arc::new(DialTcp);
+    let dial: Arc<dyn Dial> = Arc::new(DialSocket);
     build_with(config, workers, metrics, &dial)
 }
 

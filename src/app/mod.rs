@@ -5,7 +5,7 @@
 
 mod build;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -20,6 +20,7 @@ use crate::config::model::{self, Config};
 use crate::lifecycle::workers::Worker;
 use crate::lifecycle::{cores, drain, tasks};
 use crate::listener::{self, Door};
+use crate::net::Address;
 use crate::proxy::Activity;
 use crate::resilience::breaker::Operation;
 use crate::telemetry::access_log::AccessLog;
@@ -48,11 +49,11 @@ pub struct App {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// Listeners by name, in the order of the file.
-    pub listeners: Vec<(Arc<str>, SocketAddr)>,
+    pub listeners: Vec<(Arc<str>, Address)>,
     /// Metrics and health.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<Address>,
     /// Status page and operations.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
 }
 
 /// Why it did not start.
@@ -136,7 +137,7 @@ impl Admin for Process {
         admin::fault(&self.upstreams, upstream, operation)
     }
 
-    fn restore(&self, upstream: &str, endpoint: SocketAddr) -> Option<bool> {
+    fn restore(&self, upstream: &str, endpoint: &Address) -> Option<bool> {
         admin::restore(&self.upstreams, upstream, endpoint)
     }
 }
@@ -182,19 +183,19 @@ impl App {
             admin: None,
         };
         for (settings, listener) in config.listeners.iter().zip(built.listeners) {
-            let (socket, address) = bind(&settings.name, settings.address)?;
+            let (socket, address) = bind(&settings.name, &settings.address)?;
             addresses
                 .listeners
                 .push((Arc::clone(&settings.name), address));
             listeners.push((listener, socket));
         }
         let mut servers = Vec::new();
-        if let Some(address) = config.metrics {
+        if let Some(address) = &config.metrics {
             let (socket, address) = bind("metrics", address)?;
             addresses.metrics = Some(address);
             servers.push((socket, Surface::Metrics));
         }
-        if let Some(address) = config.admin {
+        if let Some(address) = &config.admin {
             let (socket, address) = bind("admin", address)?;
             addresses.admin = Some(address);
             servers.push((socket, Surface::Admin));
@@ -274,9 +275,12 @@ impl App {
     }
 }
 
-fn bind(name: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    listener::bind(address)
-        .and_then(|socket| socket.local_addr().map(|address| (socket, address)))
+fn bind(name: &str, address: &Address) -> Result<(TcpListener, Address), StartError> {
+    address
+        .ip()
+        .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))
+        .and_then(listener::bind)
+        .and_then(|socket| socket.local_addr().map(|address| (socket, address.into())))
         .map_err(|error| StartError {
             message: format!("cannot listen on {address} for `{name}`: {error}"),
             exit_code: UNAVAILABLE,
@@ -294,7 +298,7 @@ fn log_addresses(addresses: &Addresses) {
     for (name, address) in &addresses.listeners {
         tracing::info!(listener = &**name, %address, "listening");
     }
-    for (name, address) in [("metrics", addresses.metrics), ("admin", addresses.admin)] {
+    for (name, address) in [("metrics", &addresses.metrics), ("admin", &addresses.admin)] {
         if let Some(address) = address {
             tracing::info!(listener = name, %address, "listening");
         }

@@ -53,11 +53,11 @@ fn beside(
     grace: Duration,
 ) -> u8 {
     runtime.block_on(async {
-        let metrics = app.addresses().metrics.map(reachable);
+        let metrics = app.addresses().metrics.as_ref().map(reachable);
         let handle = app.handle();
         let mut proxy = tokio::task::spawn_blocking(move || app.wait());
         let ready = async {
-            if let Some(metrics) = metrics
+            if let Some(metrics) = &metrics
                 && let Err(problem) = client::until_ready(metrics, READY).await
             {
                 complain(&format_args!("starting the command anyway: {problem}"));

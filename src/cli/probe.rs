@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{NO, OK, Target, complain};
 use crate::config;
 use crate::lifecycle::signals;
+use crate::net::Address;
 use crate::{client, config::model::Config};
 
 /// The default of `[metrics] listen`, seen from the same host.
@@ -48,18 +49,18 @@ fn verdict(answer: Result<(), String>) -> u8 {
 
 fn ask(
     target: &Target,
-    question: impl AsyncFnOnce(SocketAddr) -> Result<(), String>,
+    question: impl AsyncFnOnce(&Address) -> Result<(), String>,
 ) -> Result<(), String> {
     let runtime = signals::runtime().map_err(|error| error.to_string())?;
-    runtime.block_on(async { question(address(target).await?).await })
+    runtime.block_on(async { question(&address(target).await?).await })
 }
 
-async fn address(target: &Target) -> Result<SocketAddr, String> {
+async fn address(target: &Target) -> Result<Address, String> {
     if let Some(url) = &target.url {
-        return resolve(url).await;
+        return resolve(url).await.map(Address::Ip);
     }
     let Some(file) = &target.file else {
-        return Ok(DEFAULT);
+        return Ok(DEFAULT.into());
     };
     match config::load(file) {
         Ok(config) => listens_at(&config),
@@ -73,10 +74,10 @@ async fn address(target: &Target) -> Result<SocketAddr, String> {
 }
 
 /// Where a proxy that runs `config` on this host is asked.
-fn listens_at(config: &Config) -> Result<SocketAddr, String> {
-    match config.metrics {
+fn listens_at(config: &Config) -> Result<Address, String> {
+    match &config.metrics {
         None => Err("`[metrics] listen` is off in this configuration: give --url".to_owned()),
-        Some(address) if address.port() == 0 => {
+        Some(address) if address.port() == Some(0) => {
             Err("`[metrics] listen` has port 0, chosen at start: give --url".to_owned())
         }
         Some(address) => Ok(reachable(address)),
@@ -84,8 +85,11 @@ fn listens_at(config: &Config) -> Result<SocketAddr, String> {
 }
 
 /// The address at which a listener bound to `address` is reached from this host.
-pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
+pub(super) fn reachable(address: &Address) -> Address {
+    let mut address = address.clone();
+    if let Address::Ip(address) = &mut address
+        && address.ip().is_unspecified()
+    {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
@@ -121,7 +125,7 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.1:1"),
             ("192.0.2.7:9902", "192.0.2.7:9902"),
         ] {
-            let reached = reachable(bound.parse().unwrap());
+            let reached = reachable(&bound.parse().unwrap());
             assert_eq!(reached, asked.parse().unwrap(), "{bound}");
         }
     }

@@ -6,11 +6,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance;
+use crate::net::Address;
 use crate::resilience::{
     adaptive, breaker, budget, classify, ejection, fault, hedge, rate_limit, retry,
 };
@@ -21,9 +22,9 @@ pub struct Config {
     /// Threads and shutdown.
     pub runtime: Runtime,
     /// Where the admin listener binds; `None` is `listen = "off"`.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
     /// Where `/metrics`, `/livez` and `/readyz` are served; `None` is `listen = "off"`.
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<Address>,
     /// The process log.
     pub log: Log,
     /// One line a request.
@@ -106,11 +107,7 @@ pub struct Listener {
     /// Label in metrics and logs; unique.
     pub name: Arc<str>,
     /// Where it binds.
-    pub address: SocketAddr,
-    /// What is spoken on it. TCP where its one route leads to a TCP upstream.
-    pub protocol: Protocol,
-    /// Whether it is encrypted.
-    pub tls: Option<ListenerTls>,
+    pub address: Address,
     /// What its clients may do.
     pub downstream: Downstream,
     /// Tried in order; the first that matches wins.
@@ -367,18 +364,40 @@ pub struct Upstream {
 /// One configured endpoint; a name may resolve to many addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Host name or IP literal (without brackets).
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
+    /// Where it is.
+    pub address: EndpointAddress,
+    /// Whether it is spoken to over TLS (`https`). The same for all endpoints of an upstream.
+    pub tls: bool,
     /// Its share of the requests is in proportion to this (1-1000).
     pub weight: u32,
+}
+
+impl Endpoint {
+    /// The port of its scheme.
+    pub const fn default_port(&self) -> u16 {
+        if self.tls { 443 } else { 80 }
+    }
+}
+
+/// Where an endpoint is, as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    /// A host and a port.
+    Name {
+        /// Host name or IP literal (without brackets).
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A Unix socket at an absolute path.
+    Unix(Arc<Path>),
 }
 
 /// `host` of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostHeader {
-    /// The endpoint as configured, with its port unless it is 80.
+    /// The endpoint as configured, with its port unless it is the one of its scheme; `localhost`
+    /// for a Unix socket.
     Endpoint,
     /// As the caller sent it.
     Preserve,

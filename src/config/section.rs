@@ -3,7 +3,6 @@
 //! Knows keys one at a time; what they mean together is [`super::validate`]'s.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::diagnostic::{Diagnostic, Id, Span, did_you_mean, suggest};
@@ -11,6 +10,7 @@ use super::model::Endpoint;
 use super::raw::{Default, Kind, Table};
 use super::tree::{self, Node, Value};
 use super::value::{self, Invalid};
+use crate::net::Address;
 use crate::resilience::breaker::Window;
 
 /// A value of the right type.
@@ -31,7 +31,7 @@ pub(super) enum Setting {
     /// A string.
     Text(String),
     /// An address; `None` is `"off"`.
-    Address(Option<SocketAddr>),
+    Address(Option<Address>),
     /// An endpoint.
     Endpoint(Endpoint),
     /// An inclusive range of statuses.

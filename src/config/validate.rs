@@ -184,7 +184,7 @@ impl<'b> Builder<'b> {
             servers: layers
                 .list("servers")
                 .filter_map(|setting| match setting {
-                    Setting::Address(address) => *address,
+                    Setting::Address(address) => address.as_ref()?.ip(),
                     _ => None,
                 })
                 .collect(),

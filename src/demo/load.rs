@@ -3,7 +3,6 @@
 //! That is how callers behave who do not know each other; a load that waits for its answers
 //! would slow down with the upstream and show nothing.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::moody::Switch;
 use super::stats::{End, Meter};
 use crate::client::Connection;
 use crate::lifecycle::tasks;
+use crate::net::Address;
 use crate::time;
 
 /// Calls that may run at once; further ones are left out and counted.
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The load on one listener of the proxy.
 #[derive(Debug)]
 pub struct Load {
-    target: SocketAddr,
+    target: Address,
     switch: Switch,
     meter: Mutex<Meter>,
     /// `None` once no call is to keep its connection.
@@ -35,7 +35,7 @@ pub struct Load {
 impl Load {
     /// Begins `rate` calls a second to `target`, until `stop` turns true or its sender is gone.
     pub fn start(
-        target: SocketAddr,
+        target: Address,
         rate: u32,
         switch: Switch,
         stop: watch::Receiver<bool>,
@@ -98,7 +98,7 @@ impl Load {
         let kept = self.idle().as_mut().and_then(Vec::pop);
         let mut connection = match kept {
             Some(kept) if !kept.is_closed() => kept,
-            _ => Connection::open(self.target).await?,
+            _ => Connection::open(&self.target).await?,
         };
         let answer = connection.send(Method::GET, "/").await?;
         if !connection.is_closed()
@@ -132,7 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_hung_call_does_not_hold_up_the_next() {
         let listener = moody::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let target = listener.local_addr().unwrap();
+        let target = listener.local_addr().unwrap().into();
         let switch = Switch::default();
         switch.set(Mood::Hang);
         moody::serve("moody", listener, Some(switch.clone()));

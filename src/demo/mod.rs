@@ -23,8 +23,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::app::{Addresses, App, Ended};
-use crate::config::model::Config;
+use crate::config::model::{Config, EndpointAddress};
 use crate::lifecycle::signals::{self, Signals, TERMINATION};
+use crate::net::Address;
 use crate::{client, config, telemetry, time};
 use load::Load;
 use moody::Switch;
@@ -129,7 +130,9 @@ fn move_ports(config: &mut Config, port: u16) {
             address.set_port(0);
         }
         for endpoint in config.upstreams.iter_mut().flat_map(|u| &mut u.endpoints) {
-            endpoint.port = 0;
+            if let EndpointAddress::Name { port, .. } = &mut endpoint.address {
+                *port = 0;
+            }
         }
     }
 }
@@ -142,7 +145,10 @@ fn find_ports(config: &mut Config) {
         .chain(&mut config.metrics)
     {
         // Somebody may take it before the proxy does: then the start fails and says so.
-        if std::net::TcpListener::bind(*address).is_err() {
+        let Some(socket) = address.ip() else {
+            continue;
+        };
+        if std::net::TcpListener::bind(socket).is_err() {
             address.set_port(0);
         }
     }
@@ -154,10 +160,13 @@ async fn serve_upstreams(config: &mut Config, switch: &Switch) -> io::Result<Opt
     let mut moody = None;
     for upstream in &mut config.upstreams {
         for endpoint in &mut upstream.endpoints {
-            let preferred = SocketAddr::from(([127, 0, 0, 1], endpoint.port));
+            let EndpointAddress::Name { port, .. } = &mut endpoint.address else {
+                continue;
+            };
+            let preferred = SocketAddr::from(([127, 0, 0, 1], *port));
             let listener = moody::bind(preferred).await?;
             let address = listener.local_addr()?;
-            endpoint.port = address.port();
+            *port = address.port();
             if &*upstream.name == MOODY {
                 moody = Some(address);
                 moody::serve(MOODY, listener, Some(switch.clone()));
@@ -177,7 +186,7 @@ async fn play(
     moody: Option<SocketAddr>,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    if let Some(metrics) = app.addresses().metrics {
+    if let Some(metrics) = &app.addresses().metrics {
         // Without an answer the load simply begins: the table shows what is wrong.
         let _ = client::until_ready(metrics, READY).await;
     }
@@ -247,8 +256,8 @@ fn sides(
     switch: &Switch,
     stopped: &watch::Receiver<bool>,
 ) -> Vec<Side> {
-    let side = |(name, target): &(Arc<str>, SocketAddr)| {
-        let load = Load::start(*target, rate, switch.clone(), stopped.clone());
+    let side = |(name, target): &(Arc<str>, Address)| {
+        let load = Load::start(target.clone(), rate, switch.clone(), stopped.clone());
         Side::new(Arc::clone(name), load)
     };
     addresses.listeners.iter().map(side).collect()

@@ -223,7 +223,7 @@ mod tests {
         let addr = second.local_addr().unwrap();
         serve("steady", second, None);
         let wait = Duration::from_secs(60);
-        let answer = client::get(addr, "/mode/hang", wait).await.unwrap();
+        let answer = client::get(&addr.into(), "/mode/hang", wait).await.unwrap();
         assert_eq!(answer.body(), "steady says ok\n");
     }
 }

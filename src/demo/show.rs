@@ -94,9 +94,11 @@ impl Show {
         });
         let status = at
             .admin
+            .as_ref()
             .map(|a| format!("  {:<13} http://{a}/", "status page"));
         let metrics = at
             .metrics
+            .as_ref()
             .map(|m| format!("  {:<13} http://{m}/metrics", "metrics"));
         let lines: Vec<String> = listeners.chain(status).chain(metrics).collect();
         self.say(&lines.join("\n"));

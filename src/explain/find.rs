@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use crate::config::model::{Config, Listener, Route, Upstream};
+use crate::config::model::{Config, EndpointAddress, Listener, Route, Upstream};
+use crate::net::Address;
 use crate::proxy::route::{self, Matcher};
 
 /// A request as it is typed.
@@ -231,8 +232,11 @@ fn candidates<'a>(config: &'a Config, request: &Request) -> Result<Vec<&'a Liste
 
 /// Whether a connection to `host` and `port` arrives here.
 fn takes(listener: &Listener, host: &str, port: u16) -> bool {
-    let ip = listener.address.ip();
-    listener.address.port() == port
+    let Some(bound) = listener.address.ip() else {
+        return false;
+    };
+    let ip = bound.ip();
+    bound.port() == port
         && match address(host) {
             Some(asked) => asked == ip || ip.is_unspecified(),
             None if host.eq_ignore_ascii_case("localhost") => {
@@ -250,7 +254,10 @@ fn address(host: &str) -> Option<IpAddr> {
 
 fn no_listener(config: &Config, host: &str, port: u16) -> Lost {
     let mut nearest: Vec<_> = config.listeners.iter().collect();
-    nearest.sort_by_key(|listener| listener.address.port().abs_diff(port));
+    nearest.sort_by_key(|listener| {
+        let bound = listener.address.port();
+        bound.map_or(u16::MAX, |bound| bound.abs_diff(port))
+    });
     let upstreams = endpoints_at(config, host, port);
     let leads_to = |listener: &&Listener| {
         let mut routes = listener.routes.iter();
@@ -268,7 +275,10 @@ fn no_listener(config: &Config, host: &str, port: u16) -> Lost {
         what,
         nearest: shown
             .iter()
-            .map(|listener| format!("{} at http://{}", listener.name, listener.address))
+            .map(|listener| match listener.address {
+                Address::Ip(address) => format!("{} at http://{address}", listener.name),
+                Address::Unix(_) => format!("{} at {}", listener.name, listener.address),
+            })
             .collect(),
     }
 }
@@ -278,7 +288,10 @@ fn endpoints_at(config: &Config, host: &str, port: u16) -> Vec<usize> {
     let upstreams = config.upstreams.iter().enumerate();
     let has = |upstream: &Upstream| {
         let mut endpoints = upstream.endpoints.iter();
-        endpoints.any(|endpoint| endpoint.host == host && endpoint.port == port)
+        endpoints.any(|endpoint| match &endpoint.address {
+            EndpointAddress::Name { host: h, port: p } => h == host && *p == port,
+            EndpointAddress::Unix(_) => false,
+        })
     };
     upstreams
         .filter(|(_, upstream)| has(upstream))

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::policies::{self, Policy};
 use super::timeline::{Segment, Timeline, What};
 use super::{Explanation, Lost, Request, time};
+use crate::config::model::EndpointAddress;
 
 /// Greatest length of a line.
 const WIDTH: usize = 96;
@@ -137,7 +138,13 @@ pub(super) fn endpoints(explanation: &Explanation<'_>) -> Vec<String> {
     };
     endpoints
         .iter()
-        .map(|endpoint| format!("http://{}:{}", name(&endpoint.host), endpoint.port))
+        .map(|endpoint| match &endpoint.address {
+            EndpointAddress::Name { host, port } => {
+                let scheme = if endpoint.tls { "https" } else { "http" };
+                format!("{scheme}://{}:{port}", name(host))
+            }
+            EndpointAddress::Unix(path) => format!("unix:{}", path.display()),
+        })
         .collect()
 }
 

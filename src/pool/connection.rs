@@ -1,7 +1,6 @@
 //! One connection: an exchange on it, and what becomes of it afterwards.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -9,13 +8,12 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Request, Response, Version};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::dial;
 use super::{Closed, Dialing, Download, Inbound, Observer, Pool, Socket, Upload};
 use crate::lifecycle::tasks;
-use crate::net::{Tap, Tapped};
+use crate::net::{Address, SocketStream, Tap, Tapped};
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -47,10 +45,10 @@ pub struct Idle(Connection);
 struct Lease {
     sender: SendRequest<Upload>,
     task: AbortHandle,
-    peek: Option<Weak<TcpStream>>,
+    peek: Option<Weak<SocketStream>>,
     /// Whether a byte came in since the last request was handed over.
     seen: Arc<AtomicBool>,
-    endpoint: SocketAddr,
+    endpoint: Address,
     worker: usize,
     retires: Option<Instant>,
     observer: Arc<dyn Observer>,
@@ -235,8 +233,8 @@ impl Connection {
 }
 
 impl Shelved {
-    pub(super) fn endpoint(&self) -> SocketAddr {
-        self.lease.endpoint
+    pub(super) fn endpoint(&self) -> &Address {
+        &self.lease.endpoint
     }
 
     /// The worker that drives it.

@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+
+use crate::net::{Address, SocketStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// A byte stream to an upstream.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -22,7 +22,7 @@ pub struct Socket {
     /// What is read from and written to.
     pub stream: Box<dyn Stream>,
     /// A second hold on it, to look at it while nobody reads; pipes in memory have none.
-    pub peek: Option<Arc<TcpStream>>,
+    pub peek: Option<Arc<SocketStream>>,
 }
 
 /// A socket being opened.
@@ -31,19 +31,18 @@ pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
 /// How sockets are opened; simulations put in-memory pipes here.
 pub trait Dial: Send + Sync {
     /// Opens a stream to `endpoint`.
-    fn dial(&self, endpoint: SocketAddr) -> Dialed;
+    fn dial(&self, endpoint: &Address) -> Dialed;
 }
 
-/// Opens TCP connections without Nagle's delay.
+/// Opens sockets, those of TCP without Nagle's delay.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DialTcp;
+pub struct DialSocket;
 
-impl Dial for DialTcp {
-    fn dial(&self, endpoint: SocketAddr) -> Dialed {
+impl Dial for DialSocket {
+    fn dial(&self, endpoint: &Address) -> Dialed {
+        let endpoint = endpoint.clone();
         Box::pin(async move {
-            let stream = TcpStream::connect(endpoint).await?;
-            stream.set_nodelay(true)?;
-            let stream = Arc::new(stream);
+            let stream = Arc::new(SocketStream::connect(&endpoint).await?);
             Ok(Socket {
                 stream: Box::new(Shared(Arc::clone(&stream))),
                 peek: Some(stream),
@@ -68,14 +67,14 @@ pub fn is_our_limit(error: &io::Error) -> bool {
 }
 
 /// Whether nothing waits to be read: no end of stream, and no answer that nobody asked for.
-pub(super) fn is_silent(stream: &TcpStream) -> bool {
+pub(super) fn is_silent(stream: &SocketStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     let peeked = socket2::SockRef::from(stream).peek(&mut byte);
     peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// A TCP stream that can be looked at while its task holds it.
-struct Shared(Arc<TcpStream>);
+/// A socket that can be looked at while its task holds it.
+struct Shared(Arc<SocketStream>);
 
 impl AsyncRead for Shared {
     fn poll_read(
@@ -85,7 +84,7 @@ impl AsyncRead for Shared {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            match self.0.try_read_buf(buf) {
+            match self.0.try_read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result.map(drop)),
             }
@@ -97,7 +96,7 @@ impl Shared {
     fn poll_io(
         &self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+        mut write: impl FnMut(&SocketStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.0.poll_write_ready(cx))?;

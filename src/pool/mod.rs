@@ -18,12 +18,10 @@ mod shelf;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
-pub use dial::{Dial, DialTcp, Dialed, Socket, Stream, is_our_limit};
-pub use inbound::{BrokenOff, Http2Body, Inbound};
+pub use dial::{Dial, DialSocket, Dialed, Socket, Stream, is_our_limit};
 pub use replay::Unread;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +29,7 @@ use tokio::sync::oneshot;
 
 use self::connection::Shelved;
 use self::shelf::{Shelf, Take};
+use crate::net::Address;
 
 /// Limits of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +146,7 @@ pub enum Granted {
 pub struct Dialing {
     pool: Arc<Pool>,
     place: Place,
-    endpoint: SocketAddr,
+    endpoint: Address,
     worker: usize,
 }
 
@@ -156,7 +155,7 @@ pub struct Dialing {
 pub struct Waiting {
     pool: Arc<Pool>,
     grant: oneshot::Receiver<Grant>,
-    endpoint: SocketAddr,
+    endpoint: Address,
     worker: usize,
 }
 
@@ -186,7 +185,7 @@ impl Pool {
     pub fn checkout(
         self: &Arc<Self>,
         worker: usize,
-        endpoint: SocketAddr,
+        endpoint: &Address,
         fresh: bool,
         now: Instant,
     ) -> Checkout {
@@ -203,7 +202,7 @@ impl Pool {
                     return Checkout::Dial(Dialing {
                         pool,
                         place,
-                        endpoint,
+                        endpoint: endpoint.clone(),
                         worker,
                     });
                 }
@@ -215,7 +214,7 @@ impl Pool {
                     return Checkout::Wait(Waiting {
                         pool,
                         grant,
-                        endpoint,
+                        endpoint: endpoint.clone(),
                         worker,
                     });
                 }
@@ -235,7 +234,7 @@ impl Pool {
     }
 
     /// Whether a checkout would not have to wait, as it looks now.
-    pub fn has_room(&self, endpoint: SocketAddr) -> bool {
+    pub fn has_room(&self, endpoint: &Address) -> bool {
         self.lock().has_room(endpoint, self.limits.max_connections)
     }
 
@@ -254,7 +253,7 @@ impl Pool {
                 }
                 return;
             };
-            if waiter.fresh || waiter.endpoint != idle.endpoint() {
+            if waiter.fresh || waiter.endpoint != *idle.endpoint() {
                 // Its place goes to this waiter once the socket is closed.
                 shelf.requeue(waiter);
                 drop(shelf);
@@ -277,7 +276,7 @@ impl Pool {
     }
 
     /// Closes idle connections to endpoints that `keep` refuses.
-    pub fn retain(&self, keep: impl Fn(SocketAddr) -> bool) {
+    pub fn retain(&self, keep: impl Fn(&Address) -> bool) {
         let removed = self.lock().remove(|idle| !keep(idle.endpoint()));
         for idle in removed {
             idle.close(Closed::Removed);
@@ -310,7 +309,7 @@ impl Dialing {
     /// Dropping the future closes the socket and gives the place back.
     pub async fn open(self) -> io::Result<Connection> {
         let started = crate::time::now();
-        let socket = self.pool.dial.dial(self.endpoint).await?;
+        let socket = self.pool.dial.dial(&self.endpoint).await?;
         let now = crate::time::now();
         self.pool
             .observer

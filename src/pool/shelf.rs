@@ -3,13 +3,13 @@
 //! Only ever touched under the pool's lock; does no I/O and closes nothing itself.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::connection::Shelved;
 use super::{Grant, Place};
+use crate::net::Address;
 
 /// Open, idle and awaited connections of one pool.
 pub(super) struct Shelf {
@@ -25,7 +25,7 @@ pub(super) struct Shelf {
 
 /// A request that waits for a connection.
 pub(super) struct Waiter {
-    pub(super) endpoint: SocketAddr,
+    pub(super) endpoint: Address,
     /// Only a connection of its own will do.
     pub(super) fresh: bool,
     grant: oneshot::Sender<Grant>,
@@ -88,7 +88,7 @@ impl Shelf {
     pub(super) fn take(
         &mut self,
         worker: usize,
-        endpoint: SocketAddr,
+        endpoint: &Address,
         fresh: bool,
         max: usize,
     ) -> Take {
@@ -113,21 +113,21 @@ impl Shelf {
         }
         let (grant, granted) = oneshot::channel();
         self.waiters.push_back(Waiter {
-            endpoint,
+            endpoint: endpoint.clone(),
             fresh,
             grant,
         });
         Take::Wait(granted, self.take_oldest())
     }
 
-    /// The youngest idle connection of `worker` to `endpoint`.
     /// Whether [`Self::take`] would find a connection or a place.
-    pub(super) fn has_room(&self, endpoint: SocketAddr, max: usize) -> bool {
+    pub(super) fn has_room(&self, endpoint: &Address, max: usize) -> bool {
         let kept = |idle: &VecDeque<Shelved>| idle.iter().any(|idle| idle.endpoint() == endpoint);
         self.open < max || self.idle.iter().any(kept)
     }
 
-    fn take_idle(&mut self, worker: usize, endpoint: SocketAddr) -> Option<Shelved> {
+    /// The youngest idle connection of `worker` to `endpoint`.
+    fn take_idle(&mut self, worker: usize, endpoint: &Address) -> Option<Shelved> {
         let idle = self.idle.get_mut(worker)?;
         let position = idle.iter().rposition(|idle| idle.endpoint() == endpoint)?;
         let taken = idle.remove(position)?;

@@ -66,7 +66,7 @@ pub(super) async fn attempt(
         route, exchange, ..
     } = call;
     let mut trial = Trial::new(permit, &route.upstream, &endpoint);
-    exchange.dispatched(endpoint.endpoint().address);
+    exchange.dispatched(&endpoint.endpoint().address);
     let has_body = call.outgoing.borrow().has_body();
     let upload = has_body.then(|| UploadState::new(trial.clock(), now));
     if has_body {
@@ -246,7 +246,7 @@ impl Attempt<'_, '_> {
     ) -> Result<Connection, Failed> {
         let Call { caller, route, .. } = self.call;
         let pool = &route.upstream.pool;
-        let (worker, address) = (caller.proxy.worker, endpoint.endpoint().address);
+        let (worker, address) = (caller.proxy.worker, &endpoint.endpoint().address);
         // One allowance for all waits, however often a kept connection turns out dead.
         let give_up = now.checked_add(route.upstream.queue_timeout);
         loop {

@@ -1,7 +1,6 @@
 //! What is remembered of one request until its end: for the log and the counters.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use super::error::{ProxyError, Reason};
 use super::request::REQUEST_ID;
 use super::route::Route;
 use super::trial::UploadState;
+use crate::net::Address;
 use crate::pool::Upload;
 use crate::telemetry::access_log::Entry;
 use crate::time;
@@ -43,7 +43,7 @@ pub(super) struct Exchange {
     pub(super) queued: Option<Duration>,
     // What the attempts tell, of which several may run at once: that of the last one stands.
     pub(super) upload: RefCell<Option<Arc<UploadState>>>,
-    endpoint: Cell<Option<SocketAddr>>,
+    endpoint: RefCell<Option<Address>>,
     pub(super) attempts: Cell<u32>,
     pub(super) connected: Cell<Option<Duration>>,
     pub(super) first_byte: Cell<Option<Duration>>,
@@ -78,7 +78,7 @@ impl Exchange {
             unread: false,
             queued: None,
             upload: RefCell::new(None),
-            endpoint: Cell::new(None),
+            endpoint: RefCell::new(None),
             attempts: Cell::new(0),
             connected: Cell::new(None),
             first_byte: Cell::new(None),
@@ -112,19 +112,19 @@ impl Exchange {
     }
 
     /// An attempt goes to this endpoint.
-    pub(super) fn dispatched(&self, endpoint: SocketAddr) {
+    pub(super) fn dispatched(&self, endpoint: &Address) {
         self.attempts.set(self.attempts.get() + 1);
-        self.endpoint.set(Some(endpoint));
+        self.endpoint.replace(Some(endpoint.clone()));
     }
 
     /// It was this endpoint that answered.
-    pub(super) fn answered(&self, endpoint: SocketAddr) {
-        self.endpoint.set(Some(endpoint));
+    pub(super) fn answered(&self, endpoint: &Address) {
+        self.endpoint.replace(Some(endpoint.clone()));
     }
 
     /// Where the last attempt went.
-    pub(super) const fn endpoint(&self) -> Option<SocketAddr> {
-        self.endpoint.get()
+    pub(super) fn endpoint(&self) -> Option<Address> {
+        self.endpoint.borrow().clone()
     }
 
     /// Whether the caller's body was sent to its end, or there was none to send.
@@ -170,11 +170,12 @@ impl Exchange {
         let failed = self.reason.is_some() || self.status >= 500;
         let log = &self.caller.proxy.access_log;
         if log.wants(failed, slow) {
-            log.write(&self.entry(total));
+            let endpoint = self.endpoint.borrow();
+            log.write(&self.entry(total, endpoint.as_ref()));
         }
     }
 
-    fn entry(&self, total: Duration) -> Entry<'_> {
+    fn entry<'e>(&'e self, total: Duration, endpoint: Option<&'e Address>) -> Entry<'e> {
         let route = self.route.as_deref();
         let answered = self.reason.is_none() || self.aborted;
         let served = self.served.as_ref().filter(|_| answered);
@@ -187,7 +188,7 @@ impl Exchange {
             path: self.path.as_ref().map_or("*", PathAndQuery::path),
             status: self.status,
             reason: self.reason,
-            endpoint: self.endpoint.get(),
+            endpoint,
             attempts: self.attempts.get(),
             served_by: served.map(|route| &*route.upstream.name),
             hedged: self.hedged.get(),

@@ -1,7 +1,6 @@
 //! The attempts of a request at one upstream, one beside the other: the first answer wins.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Instant;
@@ -12,6 +11,7 @@ use super::error::{ProxyError, Side};
 use super::retry::{self, Dispatch, ended};
 use super::route::Hedge;
 use crate::config::model::Mode;
+use crate::net::Address;
 use crate::resilience::breaker::State;
 use crate::resilience::retry::Advice;
 use crate::telemetry::metrics::Hedged;
@@ -23,14 +23,14 @@ type Outcome = Result<Answer, ProxyError>;
 /// An attempt on its way, with the slot that a hedge takes beside the request's own.
 struct Running<'a> {
     attempt: Pin<Box<dyn Future<Output = Outcome> + 'a>>,
-    endpoint: SocketAddr,
+    endpoint: Address,
     slot: Option<Slot>,
 }
 
 /// An attempt that has ended.
 struct Finished {
     outcome: Outcome,
-    endpoint: SocketAddr,
+    endpoint: Address,
     slot: Option<Slot>,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) 
     let after = |now: Instant| delay.and_then(|delay| now.checked_add(delay));
     let mut left = hedge.settings.max_hedges;
     let mut due = after(begun);
-    let mut used = vec![first.0.endpoint().address];
+    let mut used = vec![first.0.endpoint().address.clone()];
     let mut running = vec![start(call, first, None)];
     // The last failure: the answer, if nothing better follows.
     let mut failed = None;
@@ -85,7 +85,7 @@ pub(super) async fn hedged(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch) 
                 Ok(None) => {}
                 Ok(Some((dispatch, slot))) => {
                     metrics.hedged(Hedged::Sent);
-                    used.push(dispatch.0.endpoint().address);
+                    used.push(dispatch.0.endpoint().address.clone());
                     running.push(start(call, dispatch, Some(slot)));
                 }
                 Err(skipped) => {
@@ -147,7 +147,7 @@ pub(super) async fn observed(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch
     let mut started = first.2;
     let delay = hedge.delay.delay(started);
     let mut left = delay.map_or(0, |_| hedge.settings.max_hedges);
-    let used = [first.0.endpoint().address];
+    let used = [first.0.endpoint().address.clone()];
     let mut attempts = Box::pin(retry::attempts(call, first));
     loop {
         let due = delay.filter(|_| left > 0);
@@ -177,7 +177,7 @@ pub(super) async fn observed(call: &Call<'_, '_>, hedge: &Hedge, first: Dispatch
 fn start<'a>(call: &'a Call<'a, '_>, first: Dispatch, slot: Option<Slot>) -> Running<'a> {
     let (endpoint, permit, now) = first;
     Running {
-        endpoint: endpoint.endpoint().address,
+        endpoint: endpoint.endpoint().address.clone(),
         attempt: Box::pin(attempt(call, endpoint, permit, now)),
         slot,
     }
@@ -208,7 +208,7 @@ async fn any(running: &mut Vec<Running<'_>>) -> Finished {
 /// first attempt had been late by then: without it, slow attempts would never be samples, and the
 /// percentile would sink with every hedge.
 fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Finished, begun: Instant) -> Outcome {
-    call.exchange.answered(ended.endpoint);
+    call.exchange.answered(&ended.endpoint);
     if ended.slot.is_some() {
         call.exchange.hedged.set(true);
     }
@@ -234,7 +234,7 @@ fn won(call: &Call<'_, '_>, hedge: &Hedge, ended: Finished, begun: Instant) -> O
 fn beside(
     call: &Call<'_, '_>,
     hedge: &Hedge,
-    used: &[SocketAddr],
+    used: &[Address],
     now: Instant,
 ) -> Result<Option<(Dispatch, Slot)>, Hedged> {
     let Call { route, hash, .. } = call;
@@ -250,7 +250,7 @@ fn beside(
         hedge.settings.same_endpoint || !used.contains(&endpoint.endpoint().address)
     });
     let endpoint = endpoint.ok_or(Hedged::NoEndpoint)?;
-    if !upstream.pool.has_room(endpoint.endpoint().address) {
+    if !upstream.pool.has_room(&endpoint.endpoint().address) {
         return Err(Hedged::Pool);
     }
     let withdrawal = upstream.budget.withdraw(now).ok_or(Hedged::Budget)?;

@@ -1,6 +1,5 @@
 //! The attempts of a request at one upstream, one after the other.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::advice::advice;
@@ -8,6 +7,7 @@ use super::answer::Answer;
 use super::attempt::{Call, attempt};
 use super::error::ProxyError;
 use crate::config::model::Mode;
+use crate::net::Address;
 use crate::resilience::retry::{Advice, Denied, Ended, Next, Plan, Sendable, Why};
 use crate::upstream::breaker::Permit;
 use crate::upstream::budget::Withdrawal;
@@ -20,7 +20,7 @@ pub(super) type Dispatch = (InFlight, Permit, Instant);
 /// Where retries stand, once there was a reason for one.
 struct Retries {
     plan: Plan,
-    tried: Vec<SocketAddr>,
+    tried: Vec<Address>,
 }
 
 /// Tries, and tries again where that is safe, promising and paid for. What the last attempt brought
@@ -117,7 +117,7 @@ async fn again(
 /// The wait is over: is the breaker still of the same mind?
 fn dispatch(
     call: &Call<'_, '_>,
-    tried: &[SocketAddr],
+    tried: &[Address],
     why: Why,
     withdrawal: Withdrawal,
 ) -> Option<Dispatch> {

@@ -131,7 +131,7 @@ struct Gone {
     memory: u32,
 }
 
-impl<K: Copy + Ord> Machine<K> {
+impl<K: Clone + Ord> Machine<K> {
     /// Makes a machine without endpoints. `now` is the start of its first interval, `seed` that
     /// of the jitter.
     pub fn new(settings: Settings, seed: u64, now: Instant) -> Self {
@@ -156,9 +156,9 @@ impl<K: Copy + Ord> Machine<K> {
         let now = self.advance(now);
         let mut old = std::mem::take(&mut self.present);
         self.gone.retain(|_, gone| gone.until > now);
-        for &key in endpoints {
-            let kept = old.remove(&key).or_else(|| {
-                let Gone { until, memory } = self.gone.remove(&key)?;
+        for key in endpoints {
+            let kept = old.remove(key).or_else(|| {
+                let Gone { until, memory } = self.gone.remove(key)?;
                 Some(Endpoint {
                     until: Some(until),
                     since: until,
@@ -170,7 +170,7 @@ impl<K: Copy + Ord> Machine<K> {
                 since: now,
                 ..Endpoint::default()
             });
-            self.present.entry(key).or_insert(endpoint);
+            self.present.entry(key.clone()).or_insert(endpoint);
         }
         for (key, endpoint) in old {
             if let Some(until) = endpoint.until {
@@ -180,7 +180,7 @@ impl<K: Copy + Ord> Machine<K> {
         }
         while self.gone.len() > MAX_GONE {
             let first = self.gone.iter().min_by_key(|(_, gone)| gone.until);
-            let Some(key) = first.map(|(key, _)| *key) else {
+            let Some(key) = first.map(|(key, _)| key.clone()) else {
                 break;
             };
             self.gone.remove(&key);
@@ -227,10 +227,10 @@ impl<K: Copy + Ord> Machine<K> {
 
     /// Ends the ejection of an endpoint, also of one that disappeared; says whether there was one.
     /// It is back in service at once and without a past, but its ejections are remembered.
-    pub fn restore(&mut self, key: K, now: Instant) -> bool {
+    pub fn restore(&mut self, key: &K, now: Instant) -> bool {
         let now = self.advance(now);
-        let gone = self.gone.remove(&key).is_some_and(|gone| gone.until > now);
-        match self.present.get_mut(&key) {
+        let gone = self.gone.remove(key).is_some_and(|gone| gone.until > now);
+        match self.present.get_mut(key) {
             Some(endpoint) if endpoint.until.is_some() => {
                 endpoint.until = None;
                 endpoint.since = now;
@@ -241,8 +241,8 @@ impl<K: Copy + Ord> Machine<K> {
     }
 
     /// End of the ejection of a present endpoint, as of the last call; `None` if it is in service.
-    pub fn ejected_until(&self, key: K) -> Option<Duration> {
-        self.present.get(&key)?.until
+    pub fn ejected_until(&self, key: &K) -> Option<Duration> {
+        self.present.get(key)?.until
     }
 
     /// When the present interval ends, as of the last call.
@@ -289,7 +289,7 @@ impl<K: Copy + Ord> Machine<K> {
         let mut back: Vec<_> = self
             .present
             .iter()
-            .filter_map(|(key, endpoint)| Some((endpoint.until?, *key)))
+            .filter_map(|(key, endpoint)| Some((endpoint.until?, key.clone())))
             .filter(|(until, _)| *until <= now)
             .collect();
         back.sort_unstable();
@@ -318,7 +318,7 @@ impl<K: Copy + Ord> Machine<K> {
             .present
             .iter()
             .filter(|(_, endpoint)| heard(endpoint))
-            .map(|(key, endpoint)| (*key, endpoint.failed, endpoint.outcomes))
+            .map(|(key, endpoint)| (key.clone(), endpoint.failed, endpoint.outcomes))
             .collect();
         for endpoint in self.present.values_mut() {
             (endpoint.failed, endpoint.outcomes) = (0, 0);

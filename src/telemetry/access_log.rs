@@ -6,7 +6,6 @@
 //! Queries are never written: they may hold secrets. Neither are header values, but the request id.
 
 use std::io::{self, BufWriter, Write};
-use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde::Serialize;
 
 use super::metrics::AccessLogMetrics;
 use crate::config::model::{self, AccessLogMode};
+use crate::net::Address;
 use crate::proxy::error::Reason;
 
 /// Lines that may wait for the writer.
@@ -45,7 +45,7 @@ pub struct Entry<'a> {
     /// Why there was a local reply or an abort.
     pub reason: Option<Reason>,
     /// The endpoint of the last attempt.
-    pub endpoint: Option<SocketAddr>,
+    pub endpoint: Option<&'a Address>,
     /// Attempts made.
     pub attempts: u32,
     /// Name of the upstream that answered in place of `upstream`, if one did.
@@ -243,7 +243,7 @@ struct Line<'a> {
     path: &'a str,
     status: u16,
     reason: Option<&'a str>,
-    endpoint: Option<SocketAddr>,
+    endpoint: Option<&'a Address>,
     attempts: u32,
     served_by: Option<&'a str>,
     hedged: bool,

@@ -1,6 +1,5 @@
 //! One address of an upstream and what is known about it: all that a pick reads, without a lock.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -8,13 +7,14 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 
 use crate::balance::Ewma;
+use crate::net::Address;
 
 /// An address that requests can be sent to. Survives re-resolution as long as the address does.
 /// Instants are nanoseconds since its upstream was made.
 #[derive(Debug)]
 pub struct Endpoint {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
     /// `Host` of the endpoint as configured.
     pub host: HeaderValue,
     /// When it came; 0 for those that were there from the start.
@@ -29,7 +29,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Builds an endpoint without attempts.
     pub(super) fn new(
-        address: SocketAddr,
+        address: Address,
         host: HeaderValue,
         added: u64,
         ejected_until: u64,

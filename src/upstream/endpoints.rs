@@ -11,7 +11,6 @@
 //! enforcement would have done, but no endpoint ever hears of it.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use super::endpoint::{Endpoint, InFlight, Witness};
 use super::view::{EjectionView, EndpointView};
 use crate::balance::{self, Draw, Loads, Policy, Ring};
 use crate::config::model::{self, Mode};
+use crate::net::Address;
 use crate::resilience::Verdict;
 use crate::resilience::ejection::{Cause, Event, Machine};
 use crate::rng;
@@ -32,7 +32,7 @@ use crate::sync::{Mutex, lock};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Where to connect.
-    pub address: SocketAddr,
+    pub address: Address,
     /// `Host` of the endpoint as configured.
     pub host: HeaderValue,
     /// Its share of the requests is in proportion to this.
@@ -57,7 +57,7 @@ pub struct Endpoints {
 }
 
 struct Ejection {
-    machine: Machine<SocketAddr>,
+    machine: Machine<Address>,
     consecutive: u64,
     failure_rate: u64,
 }
@@ -100,7 +100,7 @@ impl Endpoints {
     /// Picks an endpoint and counts an attempt on it that starts `now`; `None` where there is no
     /// endpoint. Those in `avoid` are picked only where no other is available, ejected ones only
     /// where all are (panic). `hash` is the [`balance::hash`] of the request's key.
-    pub fn pick(&self, avoid: &[SocketAddr], hash: Option<u64>, now: Instant) -> Option<InFlight> {
+    pub fn pick(&self, avoid: &[Address], hash: Option<u64>, now: Instant) -> Option<InFlight> {
         let set = self.set.load();
         let only = match set.members.as_slice() {
             [] => return None,
@@ -123,7 +123,7 @@ impl Endpoints {
         Some(member.endpoint.enter(now, learns))
     }
 
-    fn choose(&self, set: &Set, avoid: &[SocketAddr], hash: Option<u64>, at: u64) -> Option<usize> {
+    fn choose(&self, set: &Set, avoid: &[Address], hash: Option<u64>, at: u64) -> Option<usize> {
         let round_robin = self.balance.policy == Policy::RoundRobin;
         let draw = Draw {
             random: if round_robin { 0 } else { rng::u64() },
@@ -136,7 +136,7 @@ impl Endpoints {
             },
             hash,
         };
-        let choose = |avoid: &[SocketAddr], panic| {
+        let choose = |avoid: &[Address], panic| {
             let sight = Sight {
                 set,
                 balance: &self.balance,
@@ -176,7 +176,7 @@ impl Endpoints {
             return;
         }
         let mut ejection = lock(&self.ejection);
-        let address = endpoint.address;
+        let address = endpoint.address.clone();
         ejection.machine.record(address, started, verdict, now);
         let events = self.carry_out(&mut ejection);
         drop(ejection);
@@ -186,7 +186,7 @@ impl Endpoints {
     /// Takes over a new set of endpoints; those that were there keep their state.
     pub fn set(&self, found: &[Found], now: Instant) {
         let at = self.at(now);
-        let addresses: Vec<_> = found.iter().map(|found| found.address).collect();
+        let addresses: Vec<_> = found.iter().map(|found| found.address.clone()).collect();
         // Under the lock, so that no ejection falls between the old set and the new one.
         let mut ejection = lock(&self.ejection);
         let old = self.set.load_full();
@@ -201,13 +201,13 @@ impl Endpoints {
                     // Those of the first set have nobody to be compared with.
                     let at = if old.members.is_empty() { 0 } else { at };
                     let added = known.map_or(at, |known| known.added);
-                    let until = ejection.machine.ejected_until(found.address);
+                    let until = ejection.machine.ejected_until(&found.address);
                     let until = until
                         .filter(|_| self.mode == Mode::Enforce)
                         .map_or(0, nanos);
                     let rises = self.risen(added.max(until));
                     self.unsettled_until.fetch_max(rises, Relaxed);
-                    Endpoint::new(found.address, found.host.clone(), added, until)
+                    Endpoint::new(found.address.clone(), found.host.clone(), added, until)
                 }
             };
             let weight = found.weight;
@@ -229,7 +229,7 @@ impl Endpoints {
     }
 
     /// Ends the ejection of an address at an operator's word; says whether it was ejected.
-    pub fn restore(&self, address: SocketAddr, now: Instant) -> bool {
+    pub fn restore(&self, address: &Address, now: Instant) -> bool {
         let mut ejection = lock(&self.ejection);
         let restored = ejection.machine.restore(address, now);
         let events = self.carry_out(&mut ejection);
@@ -250,10 +250,10 @@ impl Endpoints {
     }
 
     /// Says whether an address is among them.
-    pub fn contains(&self, address: SocketAddr) -> bool {
+    pub fn contains(&self, address: &Address) -> bool {
         let set = self.set.load();
         let mut members = set.members.iter();
-        members.any(|member| member.endpoint.address == address)
+        members.any(|member| member.endpoint.address == *address)
     }
 
     /// What a request is to be hashed by.
@@ -281,7 +281,7 @@ impl Endpoints {
                 _ => None,
             };
             EndpointView {
-                address: endpoint.address,
+                address: endpoint.address.clone(),
                 in_flight: endpoint.in_flight(),
                 weight: member.weight,
                 ejected_for: (left > 0).then_some(Duration::from_nanos(left)),
@@ -323,7 +323,7 @@ impl Endpoints {
     }
 
     /// Counts what the machine has decided, and tells the endpoints. Returns are theirs to notice.
-    fn carry_out(&self, ejection: &mut Ejection) -> Vec<Event<SocketAddr>> {
+    fn carry_out(&self, ejection: &mut Ejection) -> Vec<Event<Address>> {
         if self.mode == Mode::Off {
             return Vec::new();
         }
@@ -347,7 +347,7 @@ impl Endpoints {
                 let until = nanos(*until);
                 // First, so that no pick takes the set for settled that is not.
                 self.unsettled_until.fetch_max(self.risen(until), Relaxed);
-                set.eject(*key, until);
+                set.eject(key, until);
             }
         }
         events
@@ -355,7 +355,7 @@ impl Endpoints {
 
     /// Logs what happened, after the lock is released. A return is logged when the machine notices
     /// it: with the next verdict, scrape or end of an interval.
-    fn tell(&self, events: &[Event<SocketAddr>]) {
+    fn tell(&self, events: &[Event<Address>]) {
         let upstream = &*self.name;
         for event in events {
             match event {
@@ -402,9 +402,9 @@ impl fmt::Debug for Endpoints {
 }
 
 impl Set {
-    fn eject(&self, address: SocketAddr, until: u64) {
+    fn eject(&self, address: &Address, until: u64) {
         for member in &self.members {
-            if member.endpoint.address == address {
+            if member.endpoint.address == *address {
                 member.endpoint.eject(until);
             }
         }
@@ -416,7 +416,7 @@ struct Sight<'a> {
     set: &'a Set,
     balance: &'a balance::Settings,
     settled: bool,
-    avoid: &'a [SocketAddr],
+    avoid: &'a [Address],
     panic: bool,
     at: u64,
 }

@@ -16,7 +16,6 @@ pub mod rate_limit;
 pub mod resolve;
 pub mod view;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +33,7 @@ use self::rate_limit::RateLimit;
 use self::view::{BreakerView, UpstreamView};
 use crate::balance::HashKey;
 use crate::config::model::{self, Mode};
+use crate::net::Address;
 use crate::pool::Pool;
 use crate::resilience::Verdict;
 use crate::resilience::adaptive::Sample;
@@ -138,7 +138,7 @@ impl Upstream {
     }
 
     /// Picks an endpoint and counts an attempt on it: see [`Endpoints::pick`].
-    pub fn pick(&self, avoid: &[SocketAddr], hash: Option<u64>, now: Instant) -> Option<InFlight> {
+    pub fn pick(&self, avoid: &[Address], hash: Option<u64>, now: Instant) -> Option<InFlight> {
         self.endpoints.pick(avoid, hash, now)
     }
 
@@ -153,7 +153,7 @@ impl Upstream {
     }
 
     /// Ends the ejection of an endpoint at an operator's word; says whether it was ejected.
-    pub fn restore(&self, address: SocketAddr, now: Instant) -> bool {
+    pub fn restore(&self, address: &Address, now: Instant) -> bool {
         self.endpoints.restore(address, now)
     }
 

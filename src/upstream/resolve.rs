@@ -18,7 +18,8 @@ use http::HeaderValue;
 
 use super::Upstream;
 use super::endpoints::Found;
-use crate::config::model;
+use crate::config::model::{self, EndpointAddress};
+use crate::net::Address;
 use crate::sync::{Mutex, lock};
 use crate::telemetry::metrics::DnsFailure;
 use crate::time;
@@ -106,7 +107,7 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 struct Known {
     config: model::Endpoint,
     host: HeaderValue,
-    addresses: Vec<IpAddr>,
+    addresses: Vec<Address>,
 }
 
 /// The endpoints of one upstream.
@@ -121,7 +122,7 @@ impl Resolution {
         let known = endpoints.iter().filter_map(|config| {
             Some(Known {
                 host: host_header(config)?,
-                addresses: literal(&config.host).into_iter().collect(),
+                addresses: fixed(&config.address).into_iter().collect(),
                 config: config.clone(),
             })
         });
@@ -138,10 +139,13 @@ impl Resolution {
     pub fn names(&self) -> Vec<(usize, String)> {
         let known = lock(&self.known);
         let names = known.iter().enumerate();
-        let names = names.filter(|(_, known)| literal(&known.config.host).is_none());
-        names
-            .map(|(index, known)| (index, known.config.host.clone()))
-            .collect()
+        let name = |(index, known): (usize, &Known)| match &known.config.address {
+            EndpointAddress::Name { host, .. } if literal(host).is_none() => {
+                Some((index, host.clone()))
+            }
+            _ => None,
+        };
+        names.filter_map(name).collect()
     }
 
     /// Resolves the name at `index` for ever; `tried` is called after the first time.
@@ -187,9 +191,15 @@ impl Resolution {
         addresses.sort_unstable();
         addresses.dedup();
         let mut all = lock(&self.known);
-        if let Some(known) = all.get_mut(index)
-            && known.addresses != addresses
-        {
+        let Some(known) = all.get_mut(index) else {
+            return;
+        };
+        let EndpointAddress::Name { port, .. } = known.config.address else {
+            return;
+        };
+        let addresses = addresses.into_iter().map(|ip| Address::from((ip, port)));
+        let addresses: Vec<_> = addresses.collect();
+        if known.addresses != addresses {
             known.addresses = addresses;
             self.publish(&all);
             tracing::info!(
@@ -233,11 +243,10 @@ fn found(known: &[Known]) -> Vec<Found> {
     } in known
     {
         for address in addresses {
-            let address = SocketAddr::new(*address, config.port);
-            match all.iter_mut().find(|found| found.address == address) {
+            match all.iter_mut().find(|found| found.address == *address) {
                 Some(found) => found.weight = found.weight.max(config.weight),
                 None => all.push(Found {
-                    address,
+                    address: address.clone(),
                     host: host.clone(),
                     weight: config.weight,
                 }),
@@ -250,7 +259,15 @@ fn found(known: &[Known]) -> Vec<Found> {
 /// Longest pause between attempts to resolve a name of which no address is known.
 const NOTHING_KNOWN: Duration = Duration::from_secs(5);
 
-/// The address that needs no resolution.
+/// The address of an endpoint that needs no resolution.
+fn fixed(address: &EndpointAddress) -> Option<Address> {
+    match address {
+        EndpointAddress::Name { host, port } => Some((literal(host)?, *port).into()),
+        EndpointAddress::Unix(path) => Some(Address::Unix(Arc::clone(path))),
+    }
+}
+
+/// The IP address that a host is without resolution.
 fn literal(host: &str) -> Option<IpAddr> {
     if host.eq_ignore_ascii_case("localhost") {
         return Some(Ipv4Addr::LOCALHOST.into());
@@ -258,15 +275,17 @@ fn literal(host: &str) -> Option<IpAddr> {
     host.parse().ok()
 }
 
-/// `host[:port]`, without the port that http has by default.
+/// `host[:port]`, without the port that the scheme has by default. A Unix socket is on this host.
 fn host_header(endpoint: &model::Endpoint) -> Option<HeaderValue> {
-    let model::Endpoint { host, port, .. } = endpoint;
+    let EndpointAddress::Name { host, port } = &endpoint.address else {
+        return Some(HeaderValue::from_static("localhost"));
+    };
     let host = if host.contains(':') {
         format!("[{host}]")
     } else {
         host.clone()
     };
-    let text = if *port == 80 {
+    let text = if *port == endpoint.default_port() {
         host
     } else {
         format!("{host}:{port}")
@@ -289,17 +308,25 @@ mod tests {
         assert_eq!(literal("payments.internal"), None);
     }
 
+    fn endpoint(host: &str, port: u16, tls: bool, weight: u32) -> model::Endpoint {
+        let host = host.into();
+        model::Endpoint {
+            address: EndpointAddress::Name { host, port },
+            tls,
+            weight,
+        }
+    }
+
     #[test]
     fn an_address_of_two_names_has_the_first_host_and_the_greater_weight() {
         let known = |host: &str, weight, addresses: &[u8]| {
-            let config = model::Endpoint {
-                host: host.into(),
-                port: 80,
-                weight,
-            };
+            let config = endpoint(host, 80, false, weight);
             Known {
                 host: host_header(&config).unwrap(),
-                addresses: addresses.iter().map(|&n| [10, 0, 0, n].into()).collect(),
+                addresses: addresses
+                    .iter()
+                    .map(|&n| Address::from(([10, 0, 0, n], 80)))
+                    .collect(),
                 config,
             }
         };
@@ -318,16 +345,24 @@ mod tests {
 
     #[test]
     fn the_host_field_names_the_endpoint_as_configured() {
-        let of = |host: &str, port| {
-            host_header(&model::Endpoint {
-                host: host.into(),
-                port,
-                weight: 1,
-            })
-            .unwrap()
+        let of = |host, port, tls| host_header(&endpoint(host, port, tls, 1)).unwrap();
+        assert_eq!(of("search.internal", 8080, false), "search.internal:8080");
+        assert_eq!(of("search.internal", 80, false), "search.internal");
+        assert_eq!(of("search.internal", 443, false), "search.internal:443");
+        assert_eq!(of("search.internal", 443, true), "search.internal");
+        assert_eq!(of("search.internal", 80, true), "search.internal:80");
+        assert_eq!(of("::1", 9000, false), "[::1]:9000");
+    }
+
+    #[test]
+    fn a_unix_socket_needs_no_resolution_and_is_on_this_host() {
+        let address = EndpointAddress::Unix(std::path::Path::new("/run/x.sock").into());
+        assert_eq!(fixed(&address).unwrap().to_string(), "unix:/run/x.sock");
+        let endpoint = model::Endpoint {
+            address,
+            tls: false,
+            weight: 1,
         };
-        assert_eq!(of("search.internal", 8080), "search.internal:8080");
-        assert_eq!(of("search.internal", 80), "search.internal");
-        assert_eq!(of("::1", 9000), "[::1]:9000");
+        assert_eq!(host_header(&endpoint).unwrap(), "localhost");
     }
 }

@@ -1,11 +1,11 @@
 //! What an upstream looks like from outside at one instant: read by metrics and the status page.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::bulkhead::WouldHave;
 use crate::config::model::Mode;
+use crate::net::Address;
 use crate::resilience::breaker;
 
 /// One upstream.
@@ -55,7 +55,7 @@ pub struct UpstreamView {
 #[derive(Clone, Debug)]
 pub struct EndpointView {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Attempts in flight.
     pub in_flight: usize,
     /// Its share of the requests is in proportion to this.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outrigger::config::model::{Config, Endpoint, HostHeader, Mode, Route};
+use outrigger::config::model::{Config, Endpoint, EndpointAddress, HostHeader, Mode, Route};
 use outrigger::resilience::breaker::Window;
 use outrigger::resilience::classify::StatusSet;
 
@@ -249,8 +249,11 @@ fn false_switches_off() {
 fn endpoints_are_read() {
     let config = everything();
     let endpoint = |host: &str, port, weight| Endpoint {
-        host: host.to_owned(),
-        port,
+        address: EndpointAddress::Name {
+            host: host.to_owned(),
+            port,
+        },
+        tls: false,
         weight,
     };
     assert_eq!(

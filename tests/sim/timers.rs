@@ -508,8 +508,8 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
         fn closed(&self, _: Closed) {}
     }
     async fn dial(pool: &std::sync::Arc<Pool>, port: u16) -> Connection {
-        let at = std::net::SocketAddr::from(([192, 0, 2, 1], port));
-        match pool.checkout(0, at, true, time::now()) {
+        let at = outrigger::net::Address::from(([192, 0, 2, 1], port));
+        match pool.checkout(0, &at, true, time::now()) {
             Checkout::Dial(dialing) => dialing.open().await.unwrap(),
             _ => panic!("no place"),
         }
@@ -545,8 +545,8 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
         two.checkin(time::now());
         time::sleep(ms(20)).await;
         let _held = dial(&pool, 2).await;
-        let at = std::net::SocketAddr::from(([192, 0, 2, 1], 3));
-        let Checkout::Wait(waiting) = pool.checkout(0, at, false, time::now()) else {
+        let at = outrigger::net::Address::from(([192, 0, 2, 1], 3));
+        let Checkout::Wait(waiting) = pool.checkout(0, &at, false, time::now()) else {
             panic!("below the cap")
         };
         let granted = tokio::time::timeout(Duration::from_secs(30), waiting.granted()).await;

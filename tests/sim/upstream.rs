@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use outrigger::lifecycle::tasks;
+use outrigger::net::Address;
 use outrigger::pool::{Dial, Dialed, Socket};
 use outrigger::time;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -209,7 +209,7 @@ impl Upstream {
 }
 
 impl Dial for Upstream {
-    fn dial(&self, _: SocketAddr) -> Dialed {
+    fn dial(&self, _: &Address) -> Dialed {
         let upstream = self.clone();
         let reach = (self.lock().reach)();
         Box::pin(async move {

@@ -193,7 +193,7 @@ impl Admin for Process {
         self.answer
     }
 
-    fn restore(&self, _: &str, _: SocketAddr) -> Option<bool> {
+    fn restore(&self, _: &str, _: &crate::net::Address) -> Option<bool> {
         panic!("asked to restore an endpoint")
     }
 }

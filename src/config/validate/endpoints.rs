@@ -34,17 +34,25 @@ impl Builder<'_> {
             .iter()
             .zip(weights.into_iter().chain(std::iter::repeat(1)))
         {
-            let Setting::Endpoint(Endpoint { host, port, .. }) = setting else {
+            let Setting::Endpoint(endpoint) = setting else {
                 continue;
             };
-            let is_same = |other: &Endpoint| other.host == *host && other.port == *port;
-            if !endpoints.iter().any(is_same) {
+            let mut known = endpoints.iter();
+            if !known.any(|known| known.address == endpoint.address && known.tls == endpoint.tls) {
                 endpoints.push(Endpoint {
-                    host: host.clone(),
-                    port: *port,
                     weight,
+                    ..endpoint.clone()
                 });
             }
+        }
+        let (secure, plain): (Vec<_>, Vec<_>) = endpoints.iter().partition(|one| one.tls);
+        if !secure.is_empty() && !plain.is_empty() {
+            self.report(
+                Id::ConflictingValues,
+                given.0.map(|located| located.span.clone()),
+                "some of these endpoints are spoken to over TLS and some are not",
+                "write all of them with `https://` or all without, or make two upstreams",
+            );
         }
         match given {
             (Some(located), _) if endpoints.is_empty() => self.report(

@@ -1,10 +1,10 @@
 //! A setting is looked up in layers: nearest table first, built-in defaults last.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::diagnostic::Span;
 use crate::config::section::{Located, Section, Setting};
+use crate::net::Address;
 use crate::resilience::breaker::Window;
 use crate::resilience::classify::StatusSet;
 
@@ -213,9 +213,9 @@ impl<'l> Layers<'l> {
         }
     }
 
-    pub(super) fn address(&self, key: &str) -> Option<SocketAddr> {
+    pub(super) fn address(&self, key: &str) -> Option<Address> {
         match self.find(key) {
-            Some(Setting::Address(address)) => *address,
+            Some(Setting::Address(address)) => address.clone(),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Listeners and their routes: names, addresses, reachability.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
 use super::layers::Layers;
@@ -10,9 +10,10 @@ use crate::config::diagnostic::{Id, Span, suggest};
 use crate::config::model::{Listener, Route, Upstream};
 use crate::config::raw;
 use crate::config::section::Section;
+use crate::net::Address;
 
 /// Where a listener with an invalid address would bind; never used.
-const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+const NOWHERE: Address = Address::Ip(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)));
 
 impl<'b> Builder<'b> {
     /// The listener that `listen` of an upstream stands for.
@@ -193,18 +194,20 @@ impl<'b> Builder<'b> {
 
     /// Reports sockets that could not be bound together, and an admin listener open to others.
     pub(super) fn check_addresses(&mut self, listeners: &[(Span, Listener)]) {
-        let mut bound: Vec<(Option<Span>, SocketAddr)> = Vec::new();
+        let mut bound: Vec<(Option<Span>, Address)> = Vec::new();
         for (key, table) in [("admin", &raw::ADMIN), ("metrics", &raw::METRICS)] {
             let layers = self.single(key, table);
             let Some(address) = layers.address("listen") else {
                 continue;
             };
-            if key == "admin" && !address.ip().is_loopback() {
+            if key == "admin"
+                && let Some(open) = address.ip().filter(|_| !address.is_local())
+            {
                 self.report(
                     Id::AdminNotLoopback,
                     layers.span("listen"),
                     "the admin listener must bind a loopback address: whoever reaches it can change things",
-                    format!("write `\"127.0.0.1:{}\"` or `\"off\"`", address.port()),
+                    format!("write `\"127.0.0.1:{}\"` or `\"off\"`", open.port()),
                 );
             }
             bound.push((layers.span("listen"), address));
@@ -212,22 +215,21 @@ impl<'b> Builder<'b> {
         bound.extend(
             listeners
                 .iter()
-                .map(|(span, listener)| (Some(span.clone()), listener.address)),
+                .map(|(span, listener)| (Some(span.clone()), listener.address.clone())),
         );
         bound.sort_by_key(|(span, _)| span.as_ref().map_or(0, |span| span.start));
         for (at, (span, address)) in bound.iter().enumerate() {
             let earlier = bound.iter().take(at);
-            for (other, _) in earlier.filter(|(_, other)| overlap(*other, *address)) {
+            for (other, _) in earlier.filter(|(_, other)| overlap(other, address)) {
                 let whose = match other {
                     Some(_) => "another listener binds this address already",
                     None => "the admin or metrics listener binds this address by default",
                 };
-                self.report(
-                    Id::DuplicateAddress,
-                    span.clone(),
-                    whose,
-                    "choose another port",
-                );
+                let help = match address {
+                    Address::Ip(_) => "choose another port",
+                    Address::Unix(_) => "choose another path",
+                };
+                self.report(Id::DuplicateAddress, span.clone(), whose, help);
             }
         }
     }
@@ -245,7 +247,10 @@ fn unique(name: &str, taken: &mut HashSet<String>) -> Arc<str> {
 }
 
 /// Whether two sockets cannot both be bound. Port 0 is another port each time.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+fn overlap(a: &Address, b: &Address) -> bool {
+    let (Some(a), Some(b)) = (a.ip(), b.ip()) else {
+        return a == b;
+    };
     let same_family = a.is_ipv4() == b.is_ipv4();
     let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && same_family && same_ip

@@ -4,20 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Invalid;
 use crate::config::diagnostic::Id;
-use crate::config::model::Endpoint;
+use crate::config::model::{Endpoint, EndpointAddress};
 use crate::config::section::Setting;
+use crate::net::{Address, BadAddress};
 
 /// Reads where a socket binds.
 pub(in crate::config) fn address(text: &str) -> Result<Setting, Invalid> {
-    if text.starts_with("unix:") {
-        return Err(Invalid::new(
-            Id::NotSupported,
-            "unix sockets are not supported yet",
-            "listen on a loopback address such as `\"127.0.0.1:9001\"`",
-        ));
-    }
-    if let Ok(address) = text.parse() {
-        return Ok(Setting::Address(Some(address)));
+    match text.parse() {
+        Ok(address) => return Ok(Setting::Address(Some(address))),
+        Err(BadAddress::Form) => {}
+        Err(why) => return Err(bad_path(Id::BadAddress, why)),
     }
     let port = text
         .rsplit_once(':')
@@ -38,6 +34,15 @@ pub(in crate::config) fn address(text: &str) -> Result<Setting, Invalid> {
     ))
 }
 
+/// Says why a `unix:` names no socket.
+fn bad_path(id: Id, why: BadAddress) -> Invalid {
+    Invalid::new(
+        id,
+        why.to_string(),
+        "write `\"unix:\"` and an absolute path, such as `\"unix:/run/search.sock\"`",
+    )
+}
+
 /// As [`address`], or `"off"`.
 pub(in crate::config) fn address_or_off(text: &str) -> Result<Setting, Invalid> {
     match text {
@@ -50,7 +55,7 @@ pub(in crate::config) fn address_or_off(text: &str) -> Result<Setting, Invalid> 
 pub(in crate::config) fn dns_server(text: &str) -> Result<Setting, Invalid> {
     let ip = text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53));
     ip.or_else(|_| text.parse())
-        .map(|address| Setting::Address(Some(address)))
+        .map(|address: SocketAddr| Setting::Address(Some(address.into())))
         .map_err(|_| {
             Invalid::new(
                 Id::BadAddress,
@@ -60,45 +65,54 @@ pub(in crate::config) fn dns_server(text: &str) -> Result<Setting, Invalid> {
         })
 }
 
-/// Reads `"http://host:port"`; the port is 80 unless given.
+/// Reads `"http://host:port"` or `"https://host:port"`, where the port is that of the scheme unless
+/// given, or `"unix:/path"`.
 pub(in crate::config) fn endpoint(text: &str) -> Result<Setting, Invalid> {
     let bad = |message: &str, help: String| Invalid::new(Id::BadEndpoint, message, help);
+    if text.starts_with("unix:") {
+        let path = match text.parse() {
+            Ok(Address::Unix(path)) => path,
+            Ok(Address::Ip(_)) => return Err(bad_path(Id::BadEndpoint, BadAddress::Form)),
+            Err(why) => return Err(bad_path(Id::BadEndpoint, why)),
+        };
+        return Ok(Setting::Endpoint(Endpoint {
+            address: EndpointAddress::Unix(path),
+            tls: false,
+            weight: 1,
+        }));
+    }
     let Some((scheme, authority)) = text.split_once("://") else {
         return Err(bad(
             "an endpoint needs a scheme",
             format!("write `\"http://{text}\"`"),
         ));
     };
-    match scheme {
-        "http" => {}
-        "https" => {
-            return Err(Invalid::new(
-                Id::NotSupported,
-                "TLS to upstreams is not supported yet",
-                format!("write `\"http://{authority}\"` if the upstream also speaks plain HTTP"),
-            ));
-        }
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
         _ => {
             return Err(bad(
                 "unknown scheme",
                 format!("write `\"http://{authority}\"`"),
             ));
         }
-    }
+    };
     if let Some(at) = authority.find(['/', '?', '#']) {
         let (host, _) = authority.split_at_checked(at).unwrap_or((authority, ""));
         return Err(bad(
             "an endpoint has no path or query: the caller's is passed on",
-            format!("write `\"http://{host}\"`"),
+            format!("write `\"{scheme}://{host}\"`"),
         ));
     }
     if let Some((_, host)) = authority.rsplit_once('@') {
         return Err(bad(
             "an endpoint has no user name or password",
-            format!("write `\"http://{host}\"`"),
+            format!("write `\"{scheme}://{host}\"`"),
         ));
     }
-    host_and_port(authority, Some(80)).map(Setting::Endpoint)
+    let port = if tls { 443 } else { 80 };
+    let (host, port) = host_and_port(authority, Some(port))?;
+    Ok(Setting::Endpoint(name(host, port, tls)))
 }
 
 /// Reads the `"host:port"` of a name whose every address is an endpoint.
@@ -110,10 +124,19 @@ pub(in crate::config) fn dns_name(text: &str) -> Result<Setting, Invalid> {
             format!("write `\"{authority}\"`"),
         ));
     }
-    host_and_port(text, None).map(Setting::Endpoint)
+    let (host, port) = host_and_port(text, None)?;
+    Ok(Setting::Endpoint(name(host, port, false)))
 }
 
-fn host_and_port(text: &str, default_port: Option<u16>) -> Result<Endpoint, Invalid> {
+const fn name(host: String, port: u16, tls: bool) -> Endpoint {
+    Endpoint {
+        address: EndpointAddress::Name { host, port },
+        tls,
+        weight: 1,
+    }
+}
+
+fn host_and_port(text: &str, default_port: Option<u16>) -> Result<(String, u16), Invalid> {
     const HELP: &str =
         "write a host and a port, such as `payments:8080`, `10.0.0.7:8080` or `[::1]:8080`";
     let bad = |message: &str| Invalid::new(Id::BadEndpoint, message, HELP);
@@ -141,11 +164,7 @@ fn host_and_port(text: &str, default_port: Option<u16>) -> Result<Endpoint, Inva
         None if is_host(host) => host.to_ascii_lowercase(),
         None => return Err(bad("not a host name")),
     };
-    Ok(Endpoint {
-        host,
-        port,
-        weight: 1,
-    })
+    Ok((host, port))
 }
 
 /// Whether it is a DNS name or an IPv4 address.

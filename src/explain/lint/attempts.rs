@@ -1,7 +1,7 @@
 //! Attempts: retries, hedges, what they may cost, and what is slow.
 
 use super::{Lint, dispatch, report};
-use crate::config::model::Mode;
+use crate::config::model::{EndpointAddress, Mode};
 use crate::explain::way::Way;
 use crate::explain::{number, time, timeline};
 use crate::resilience::hedge::Delay;
@@ -112,7 +112,10 @@ pub(super) fn hedge(way: &Way<'_>, lints: &mut Vec<Lint>) {
     }
     let mut endpoints = way.upstream.endpoints.iter();
     let single = match (endpoints.next(), endpoints.next()) {
-        (Some(only), None) => only.host.parse::<std::net::IpAddr>().is_ok(),
+        (Some(only), None) => match &only.address {
+            EndpointAddress::Name { host, .. } => host.parse::<std::net::IpAddr>().is_ok(),
+            EndpointAddress::Unix(_) => true,
+        },
         _ => false,
     };
     if single && !hedge.settings.same_endpoint {

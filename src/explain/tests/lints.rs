@@ -1,7 +1,7 @@
 //! Each lint fires where it should, and the defaults have none.
 
 use super::{hedged, limited, ms, parse, plain};
-use crate::config::model::{Adaptive, Class, Config, Mode, Priority};
+use crate::config::model::{Adaptive, Class, Config, EndpointAddress, Mode, Priority};
 use crate::explain::lint::lint;
 use crate::resilience::{adaptive, hedge};
 
@@ -191,7 +191,10 @@ fn a_hedge_needs_a_second_endpoint() {
     assert!(ids(&config, 1).is_empty());
     // A name may have many addresses.
     hedge.settings.same_endpoint = false;
-    config.upstreams[1].endpoints[0].host = "many".to_owned();
+    config.upstreams[1].endpoints[0].address = EndpointAddress::Name {
+        host: "many".to_owned(),
+        port: 80,
+    };
     config.listeners[1].routes[0].hedge = Some(hedge);
     assert!(ids(&config, 1).is_empty());
 }

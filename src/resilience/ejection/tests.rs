@@ -74,7 +74,7 @@ impl Bench {
         self.machine.pass(self.origin + at);
         let keys: Vec<_> = self.machine.present.keys().copied().collect();
         keys.into_iter()
-            .filter(|&key| self.machine.ejected_until(key).is_some())
+            .filter(|key| self.machine.ejected_until(key).is_some())
             .collect()
     }
 
@@ -263,11 +263,11 @@ fn an_operator_ends_an_ejection() {
     let mut bench = Bench::new(settings(), 3);
     let at = |bench: &Bench, after| bench.origin + after;
     let now = at(&bench, s(1));
-    assert!(!bench.machine.restore(1, now));
+    assert!(!bench.machine.restore(&1, now));
     bench.eject(1, s(1));
     let now = at(&bench, s(2));
-    assert!(bench.machine.restore(1, now));
-    assert!(!bench.machine.restore(1, now));
+    assert!(bench.machine.restore(&1, now));
+    assert!(!bench.machine.restore(&1, now));
     assert!(bench.ejected(s(2)).is_empty());
     // Without a past, but with its memory.
     for _ in 0..9 {
@@ -277,14 +277,14 @@ fn an_operator_ends_an_ejection() {
     assert_eq!(bench.eject(1, s(3)), s(60));
     bench.set(&[0, 2], s(4));
     let now = at(&bench, s(5));
-    assert!(bench.machine.restore(1, now));
+    assert!(bench.machine.restore(&1, now));
     bench.set(&[0, 1, 2], s(6));
     assert!(bench.ejected(s(6)).is_empty());
     // What is over at that instant needs no end.
     assert_eq!(bench.eject(0, s(6)), s(30));
     bench.set(&[1, 2], s(7));
     let now = at(&bench, s(36));
-    assert!(!bench.machine.restore(0, now));
+    assert!(!bench.machine.restore(&0, now));
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -47,6 +48,8 @@ fn log(mode: AccessLogMode, sample_ratio: f64) -> AccessLog {
     log_to(&Sink::default(), &settings(mode, sample_ratio))
 }
 
+const ENDPOINT: Address = Address::Ip(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080)));
+
 fn entry() -> Entry<'static> {
     Entry {
         time: Duration::from_millis(1_792_000_000_123),
@@ -57,7 +60,7 @@ fn entry() -> Entry<'static> {
         path: "/v2/find",
         status: 200,
         reason: None,
-        endpoint: Some("127.0.0.1:8080".parse().unwrap()),
+        endpoint: Some(&ENDPOINT),
         attempts: 2,
         served_by: Some("search-b"),
         hedged: true,

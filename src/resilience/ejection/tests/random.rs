@@ -232,7 +232,7 @@ proptest! {
                         }
                         _ => known,
                     };
-                    prop_assert_eq!(machine.restore(key, origin + now), ejected);
+                    prop_assert_eq!(machine.restore(&key, origin + now), ejected);
                 }
                 Op::Pass => machine.pass(origin + now),
             }
@@ -240,7 +240,7 @@ proptest! {
             prop_assert_eq!(machine.interval_end(), model.border);
             for key in 0..6 {
                 let endpoint = model.present.get(&key);
-                prop_assert_eq!(machine.ejected_until(key), endpoint.and_then(|e| e.until));
+                prop_assert_eq!(machine.ejected_until(&key), endpoint.and_then(|e| e.until));
                 let memory = machine.present.get(&key).map(|e| e.memory);
                 prop_assert_eq!(memory, endpoint.map(|e| e.memory));
             }
