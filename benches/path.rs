@@ -225,7 +225,7 @@ impl Rig {
             });
             let listener = built.listeners.first().map(Arc::clone);
             let listener = listener.expect("the upstream listens");
-            tasks::spawn_local("connection", listener::serve(proxy, listener, theirs));
+            tasks::spawn_local("connection", listener::serve(proxy, listener, theirs, None));
         })
     }
 

@@ -1,6 +1,6 @@
 //! Which request gets which answer: a function of the request head.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,7 +35,7 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
 pub(super) fn respond<B>(
     surface: Surface,
     site: &Site,
-    peer: SocketAddr,
+    peer: &str,
     request: &Request<B>,
 ) -> Response<Full<Bytes>> {
     if surface == Surface::Admin
@@ -109,18 +109,13 @@ fn status(site: &Site) -> Response<Full<Bytes>> {
     }
 }
 
-type Operate = fn(&Site, SocketAddr, Target<'_>, &str) -> Response<Full<Bytes>>;
+type Operate = fn(&Site, &str, Target<'_>, &str) -> Response<Full<Bytes>>;
 
 /// What may be operated on, as the path names it, and how.
 const OPERATIONS: [(&str, Operate); 2] = [("breaker", operated), ("fault", faulted)];
 
 /// Parses, does and audits an operation on a breaker.
-fn operated(
-    site: &Site,
-    peer: SocketAddr,
-    target: Target<'_>,
-    query: &str,
-) -> Response<Full<Bytes>> {
+fn operated(site: &Site, peer: &str, target: Target<'_>, query: &str) -> Response<Full<Bytes>> {
     let command = match Command::parse(target, query, crate::time::now()) {
         Ok(command) => command,
         Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
@@ -164,7 +159,7 @@ fn operated(
         operation = action,
         for_ms = lasts.map(millis),
         reason,
-        %peer,
+        peer,
         outcome,
         "breaker operation"
     );
@@ -173,12 +168,7 @@ fn operated(
 
 /// Parses, does and audits an operation on faults. What the fault looks for in a field is not
 /// logged: it may be a secret.
-fn faulted(
-    site: &Site,
-    peer: SocketAddr,
-    target: Target<'_>,
-    query: &str,
-) -> Response<Full<Bytes>> {
+fn faulted(site: &Site, peer: &str, target: Target<'_>, query: &str) -> Response<Full<Bytes>> {
     let command = match fault::Command::parse(target, query) {
         Ok(command) => command,
         Err(problem) => return text(StatusCode::BAD_REQUEST, problem),
@@ -223,7 +213,7 @@ fn faulted(
         counted,
         for_ms = lasts.map(millis),
         reason,
-        %peer,
+        peer,
         outcome,
         "fault operation"
     );
@@ -233,7 +223,7 @@ fn faulted(
 /// Parses, does and audits the end of an ejection.
 fn restored(
     site: &Site,
-    peer: SocketAddr,
+    peer: &str,
     target: restore::Target<'_>,
     query: &str,
 ) -> Response<Full<Bytes>> {
@@ -262,7 +252,7 @@ fn restored(
         %endpoint,
         operation = "restore",
         reason,
-        %peer,
+        peer,
         outcome,
         "endpoint operation"
     );

@@ -2,20 +2,19 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 use super::routes::respond;
 use super::{Site, Surface};
 use crate::lifecycle::tasks;
+use crate::net::{Bound, SocketStream};
 use crate::telemetry::limited::Limited;
 
 /// Connections served at once per listener; more wait to be accepted.
@@ -37,13 +36,8 @@ static ACCEPT_FAILED: Limited = Limited::every(Duration::from_secs(10));
 /// One request a connection: scrapes and probes are seconds apart, and so every connection has an
 /// end that its peer cannot put off. Fails only where the listener cannot be registered with the
 /// runtime.
-pub async fn serve(
-    listener: std::net::TcpListener,
-    surface: Surface,
-    site: Arc<Site>,
-) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
+pub async fn serve(listener: Bound, surface: Surface, site: Arc<Site>) -> io::Result<()> {
+    let listener = listener.listen()?;
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -54,7 +48,8 @@ pub async fn serve(
             Ok((stream, peer)) => {
                 let site = Arc::clone(&site);
                 tasks::spawn("admin connection", async move {
-                    connection(stream, peer, surface, site).await;
+                    let peer = peer.map_or_else(|| stream.process(), |peer| peer.to_string());
+                    connection(stream, &peer, surface, site).await;
                     drop(place);
                 });
             }
@@ -68,7 +63,7 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, surface: Surface, site: Arc<Site>) {
+async fn connection(stream: SocketStream, peer: &str, surface: Surface, site: Arc<Site>) {
     let service = service_fn(|request| {
         let response = respond(surface, &site, peer, &request);
         async move { Ok::<_, Infallible>(response) }
@@ -81,7 +76,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, surface: Surface, site:
         .serve_connection(TokioIo::new(stream), service);
     match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, %peer, "admin connection failed"),
-        Err(_) => debug!(error = "timed out", %peer, "admin connection failed"),
+        Ok(Err(error)) => debug!(%error, peer, "admin connection failed"),
+        Err(_) => debug!(error = "timed out", peer, "admin connection failed"),
     }
 }

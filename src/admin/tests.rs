@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::lifecycle::tasks;
+use crate::net::Bound;
 use crate::resilience::breaker::State;
 use crate::telemetry::capture;
 use crate::upstream::view::sample;
@@ -73,8 +74,8 @@ impl Server {
             admin: Arc::clone(&process) as Arc<dyn Admin>,
             metrics: Metrics::new(2).unwrap(),
         });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = Bound::bind(&([127, 0, 0, 1], 0).into(), 0).unwrap();
+        let address = listener.address().unwrap().ip().unwrap();
         tasks::spawn("server under test", async move {
             serve(listener, surface, site).await.unwrap();
         });

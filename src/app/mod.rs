@@ -5,7 +5,6 @@
 
 mod build;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -20,7 +19,7 @@ use crate::config::model::{self, Config};
 use crate::lifecycle::workers::Worker;
 use crate::lifecycle::{cores, drain, tasks};
 use crate::listener::{self, Door};
-use crate::net::Address;
+use crate::net::{Address, Bound};
 use crate::proxy::Activity;
 use crate::resilience::breaker::Operation;
 use crate::telemetry::access_log::AccessLog;
@@ -37,6 +36,11 @@ const OS_ERROR: u8 = 71;
 
 /// How often pools are looked through for connections whose time is over.
 const REAP: Duration = Duration::from_millis(500);
+
+/// Permissions of a Unix socket for those who call: our user and group.
+const SHARED: u32 = 0o660;
+/// Permissions of the admin socket: whoever reaches it can change things.
+const OWN: u32 = 0o600;
 
 /// A running proxy.
 pub struct App {
@@ -146,8 +150,8 @@ impl Admin for Process {
 struct Control {
     process: Arc<Process>,
     runtime: model::Runtime,
-    listeners: Vec<(Arc<crate::proxy::Listener>, TcpListener)>,
-    servers: Vec<(TcpListener, Surface)>,
+    listeners: Vec<(Arc<crate::proxy::Listener>, Bound)>,
+    servers: Vec<(Bound, Surface)>,
     resolutions: Vec<Arc<Resolution>>,
     lookup: Arc<Lookup>,
     metrics: Metrics,
@@ -183,7 +187,7 @@ impl App {
             admin: None,
         };
         for (settings, listener) in config.listeners.iter().zip(built.listeners) {
-            let (socket, address) = bind(&settings.name, &settings.address)?;
+            let (socket, address) = bind(&settings.name, &settings.address, SHARED)?;
             addresses
                 .listeners
                 .push((Arc::clone(&settings.name), address));
@@ -191,12 +195,12 @@ impl App {
         }
         let mut servers = Vec::new();
         if let Some(address) = &config.metrics {
-            let (socket, address) = bind("metrics", address)?;
+            let (socket, address) = bind("metrics", address, SHARED)?;
             addresses.metrics = Some(address);
             servers.push((socket, Surface::Metrics));
         }
         if let Some(address) = &config.admin {
-            let (socket, address) = bind("admin", address)?;
+            let (socket, address) = bind("admin", address, OWN)?;
             addresses.admin = Some(address);
             servers.push((socket, Surface::Admin));
         }
@@ -275,12 +279,9 @@ impl App {
     }
 }
 
-fn bind(name: &str, address: &Address) -> Result<(TcpListener, Address), StartError> {
-    address
-        .ip()
-        .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))
-        .and_then(listener::bind)
-        .and_then(|socket| socket.local_addr().map(|address| (socket, address.into())))
+fn bind(name: &str, address: &Address, mode: u32) -> Result<(Bound, Address), StartError> {
+    Bound::bind(address, mode)
+        .and_then(|socket| socket.address().map(|address| (socket, address)))
         .map_err(|error| StartError {
             message: format!("cannot listen on {address} for `{name}`: {error}"),
             exit_code: UNAVAILABLE,

@@ -97,9 +97,10 @@ struct ConfigFile {
 /// Where a running proxy is asked.
 #[derive(Args, Debug)]
 struct Target {
-    /// The metrics listener, such as http://127.0.0.1:9902 (which is the default)
+    /// The metrics listener, such as http://127.0.0.1:9902 (which is the default) or
+    /// unix:/run/metrics.sock
     #[arg(long)]
-    url: Option<http::Uri>,
+    url: Option<probe::Place>,
     /// Take the address from this configuration file's `[metrics]`
     #[arg(long = "config", env = "OUTRIGGER_CONFIG", value_name = "FILE")]
     file: Option<PathBuf>,

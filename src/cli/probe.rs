@@ -1,18 +1,39 @@
 //! `outrigger healthcheck` and `outrigger wait`: questions to a running proxy.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{NO, OK, Target, complain};
 use crate::config;
 use crate::lifecycle::signals;
-use crate::net::Address;
+use crate::net::{Address, BadAddress};
 use crate::{client, config::model::Config};
 
 /// The default of `[metrics] listen`, seen from the same host.
 const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9902);
 /// A proxy that takes longer to say that it lives does not.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What `--url` names.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Http(http::Uri),
+    Socket(Address),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("unix:") {
+            let address = text.parse().map(Self::Socket);
+            return address.map_err(|why: BadAddress| why.to_string());
+        }
+        let url = text.parse().map(Self::Http);
+        url.map_err(|why: http::uri::InvalidUri| why.to_string())
+    }
+}
 
 /// Asks once; returns the exit code.
 pub(super) fn healthcheck(target: &Target, ready: bool) -> u8 {
@@ -57,7 +78,10 @@ fn ask(
 
 async fn address(target: &Target) -> Result<Address, String> {
     if let Some(url) = &target.url {
-        return resolve(url).await.map(Address::Ip);
+        return match url {
+            Place::Http(url) => resolve(url).await.map(Address::Ip),
+            Place::Socket(address) => Ok(address.clone()),
+        };
     }
     let Some(file) = &target.file else {
         return Ok(DEFAULT.into());

@@ -1,5 +1,6 @@
 use clap::CommandFactory;
 
+use super::probe::Place;
 use super::*;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
@@ -25,7 +26,15 @@ fn commands_are_understood() {
         panic!("{wait:?}");
     };
     assert_eq!(timeout, Duration::from_millis(250));
-    assert_eq!(target.url.unwrap().port_u16(), Some(1));
+    assert!(matches!(target.url, Some(Place::Http(url)) if url.port_u16() == Some(1)));
+    let wait = parse("outrigger wait --url unix:/run/metrics.sock").unwrap();
+    let Command::Wait { target, .. } = wait else {
+        panic!("{wait:?}");
+    };
+    let Some(Place::Socket(socket)) = target.url else {
+        panic!("{target:?}");
+    };
+    assert_eq!(socket.to_string(), "unix:/run/metrics.sock");
 }
 
 #[test]
@@ -37,6 +46,7 @@ fn mistakes_are_usage_errors() {
         "outrigger check o.toml --format xml",
         "outrigger exec --config o.toml",
         "outrigger wait --timeout soon",
+        "outrigger wait --url unix:run/metrics.sock",
         "outrigger demo --rate 0",
         "outrigger demo --script hang",
     ] {

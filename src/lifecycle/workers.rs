@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -88,16 +87,17 @@ fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
         let proxy = Rc::new(proxy);
         while let Some(Accepted {
             socket,
+            peer,
             listener,
             open,
         }) = accepted.recv().await
         {
-            let Ok(socket) = TcpStream::from_std(socket) else {
+            let Ok(socket) = socket.attach() else {
                 continue;
             };
             let proxy = Rc::clone(&proxy);
             tasks::spawn_local("connection", async move {
-                listener::serve(proxy, listener, socket).await;
+                listener::serve(proxy, listener, socket, peer).await;
                 drop(open);
             });
         }

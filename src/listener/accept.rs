@@ -1,13 +1,14 @@
 //! Accepting connections and handing them out.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::net::{Bound, Detached};
 use crate::proxy::Listener;
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::OpenConnection;
@@ -15,8 +16,10 @@ use crate::time;
 
 /// A socket on its way to a worker.
 pub struct Accepted {
-    /// The socket, non-blocking.
-    pub socket: TcpStream,
+    /// The socket.
+    pub socket: Detached,
+    /// Address of the caller, where it has one.
+    pub peer: Option<IpAddr>,
     /// Where it came in.
     pub listener: Arc<Listener>,
     /// Counts it as open on its worker and listener.
@@ -56,12 +59,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 ///
 /// Fails only where the socket cannot be registered with the reactor.
-pub async fn accept(
-    socket: TcpListener,
-    listener: Arc<Listener>,
-    doors: Vec<Door>,
-) -> io::Result<()> {
-    let socket = tokio::net::TcpListener::from_std(socket)?;
+pub async fn accept(socket: Bound, listener: Arc<Listener>, doors: Vec<Door>) -> io::Result<()> {
+    let socket = socket.listen()?;
     let open = Arc::new(AtomicUsize::new(0));
     let limited = Limited::every(Duration::from_secs(10));
     loop {
@@ -69,9 +68,9 @@ pub async fn accept(
         let accepted = socket
             .accept()
             .await
-            .and_then(|(stream, _)| stream.into_std());
-        let stream = match accepted {
-            Ok(stream) => stream,
+            .and_then(|(stream, peer)| Ok((stream.detach()?, peer)));
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) if is_of_the_connection(&error) => continue,
             Err(error) => {
                 if let Some(suppressed) = limited.admit(time::now()) {
@@ -85,7 +84,7 @@ pub async fn accept(
             listener.metrics.connection_rejected();
             continue;
         }
-        if stream.set_nodelay(true).is_err() {
+        if stream.set_nodelay().is_err() {
             continue;
         }
         let Some(door) = doors.iter().min_by_key(|door| door.load.load(Relaxed)) else {
@@ -100,6 +99,7 @@ pub async fn accept(
         };
         let accepted = Accepted {
             socket: stream,
+            peer: peer.map(|peer| peer.ip()),
             listener: Arc::clone(&listener),
             open,
         };
@@ -118,20 +118,4 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
-}
-
-/// Binds a listening socket; port 0 takes a free one.
-///
-/// # Errors
-///
-/// What the system says: in use, not permitted, no such address.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart must not wait for the connections of its predecessor to time out.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(4096)?;
-    Ok(socket.into())
 }

@@ -1,7 +1,7 @@
 //! One connection of a caller, from accept to close: what is spoken on it.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -15,12 +15,13 @@ use crate::proxy::watch::Watch;
 use crate::proxy::{Caller, Listener, Proxy};
 use crate::time;
 
-/// Serves a caller until one side closes or a timer ends it.
+/// Serves a caller until one side closes or a timer ends it. `peer` is its address, where it has
+/// one.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the connection and cancels what is in flight on it.
-pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, mut socket: S)
+/// Dropping the future closes the connection and cancels the request in flight.
+pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, socket: S, peer: Option<IpAddr>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -34,6 +35,7 @@ where
     let caller = Caller {
         proxy,
         listener,
+        peer,
         watch: Rc::clone(&watch),
     };
     match protocol {

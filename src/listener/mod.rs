@@ -1,4 +1,4 @@
-//! The server side: bind, accept, one task per connection of a caller.
+//! The server side: accept, one task per connection of a caller.
 //!
 //! Sockets are accepted on the control thread and handed to the worker with the fewest open
 //! connections; all of a connection's life is on that worker. The server types of hyper and h2 stop here.
@@ -9,5 +9,5 @@ mod http1;
 mod http2;
 mod stream;
 
-pub use accept::{Accepted, Door, Open, accept, bind};
+pub use accept::{Accepted, Door, Open, accept};
 pub use conn::serve;

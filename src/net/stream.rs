@@ -50,6 +50,32 @@ impl SocketStream {
         }
     }
 
+    /// The process at the other end of a Unix socket, as far as the system tells: `uid 1000 pid 7`.
+    pub fn process(&self) -> String {
+        let Self::Unix(stream) = self else {
+            return String::new();
+        };
+        match stream.peer_cred() {
+            Ok(peer) => match peer.pid() {
+                Some(pid) => format!("uid {} pid {pid}", peer.uid()),
+                None => format!("uid {}", peer.uid()),
+            },
+            Err(_) => "unknown".to_owned(),
+        }
+    }
+
+    /// Takes it from the reactor of this thread.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn detach(self) -> io::Result<Detached> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Detached::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Detached::Unix),
+        }
+    }
+
     /// Waits until something may be read.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_read_ready(cx))
@@ -119,5 +145,40 @@ impl AsyncWrite for SocketStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+/// A connected socket on its way from one thread's reactor to another's.
+#[derive(Debug)]
+pub enum Detached {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// A socket in the file system.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Detached {
+    /// Sends what is written at once; a Unix socket does so anyway.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of a connection that is gone.
+    pub fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    /// Registers it with the reactor of this thread.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn attach(self) -> io::Result<SocketStream> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(SocketStream::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(SocketStream::Unix),
+        }
     }
 }

@@ -21,6 +21,7 @@ pub mod route;
 mod trial;
 pub mod watch;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -66,6 +67,8 @@ pub struct Caller {
     pub proxy: Rc<Proxy>,
     /// Where it was accepted.
     pub listener: Arc<Listener>,
+    /// Its address; `None` where it came by a Unix socket.
+    pub peer: Option<IpAddr>,
     /// Its timer.
     pub watch: Rc<Watch>,
 }

@@ -37,4 +37,5 @@ mod reuse;
 mod routing;
 mod scripted;
 mod timeouts;
+mod unix;
 mod verdicts;

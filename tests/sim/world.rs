@@ -132,7 +132,7 @@ impl World {
     pub(crate) fn pipe(&self) -> (DuplexStream, impl Future<Output = ()> + use<>) {
         let (near, far) = tokio::io::duplex(PIPE);
         let (proxy, listener) = (Rc::clone(&self.proxy), Arc::clone(&self.listener));
-        (near, listener::serve(proxy, listener, far))
+        (near, listener::serve(proxy, listener, far, None))
     }
 
     /// A caller on a connection of its own.
@@ -158,6 +158,7 @@ impl World {
         Rc::new(proxy::Caller {
             proxy: Rc::clone(&self.proxy),
             listener: Arc::clone(&self.listener),
+            peer: None,
             watch: Rc::new(Watch::new(header, idle, time::now())),
         })
     }

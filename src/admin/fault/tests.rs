@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, StatusCode};
@@ -213,7 +212,7 @@ async fn send(
         admin: Arc::clone(&process) as Arc<dyn Admin>,
         metrics: Metrics::new(1).unwrap(),
     };
-    let peer = SocketAddr::from(([127, 0, 0, 1], 7));
+    let peer = "127.0.0.1:7";
     let request = Request::builder().method(method).uri(target);
     let request = request.header("host", "localhost:9901").body(()).unwrap();
     let response = respond(surface, &site, peer, &request);

@@ -448,8 +448,10 @@ fn a_key_stays_where_it_is_and_moves_on_while_its_endpoint_is_out() {
     };
     let home = pick(&[], s(1)).endpoint().address.clone();
     assert!((0..20).all(|_| pick(&[], s(1)).endpoint().address == home));
-    let next = pick(std::slice::from_ref(&home), s(1));
-    let next = next.endpoint().address.clone();
+    let next = pick(std::slice::from_ref(&home), s(1))
+        .endpoint()
+        .address
+        .clone();
     assert_ne!(next, home);
     for _ in 0..5 {
         let picked = pick(&[], s(1));
