@@ -61,7 +61,7 @@ ids! {
     UnknownWord, Error, "unknown-word": "A string that is none of the words the key takes.";
     BadDuration, Error, "bad-duration": "A string that is no duration, or a duration that makes no sense here.";
     BadSize, Error, "bad-size": "A string that is no size.";
-    BadAddress, Error, "bad-address": "A string that is no `address:port`.";
+    BadAddress, Error, "bad-address": "A string that is no `address:port` or `unix:/path`.";
     BadEndpoint, Error, "bad-endpoint": "A string that names no endpoint.";
     BadName, Error, "bad-name": "A name that cannot be a label.";
     BadHost, Error, "bad-host": "A host, or host pattern, that cannot match.";
@@ -73,7 +73,6 @@ ids! {
     BadLogLevel, Error, "bad-log-level": "A log filter that cannot be read.";
     BadSubstitution, Error, "bad-substitution": "A `${…}` that cannot be read.";
     UndefinedVariable, Error, "undefined-variable": "An environment variable that is not defined.";
-    NotSupported, Error, "not-supported": "Something that Outrigger cannot do (yet).";
     AdminNotLoopback, Error, "admin-not-loopback": "The admin listener would be reachable from outside.";
     DuplicateAddress, Error, "duplicate-address": "Two sockets on one address.";
     DuplicateName, Error, "duplicate-name": "Two listeners, or two routes of a listener, with one name.";

@@ -34,12 +34,13 @@ pub enum BadAddress {
 }
 
 impl Address {
-    /// Reads what follows `unix:`.
+    /// Reads what follows `unix:`: a path, or one after `//` as in a URL without a host.
     ///
     /// # Errors
     ///
     /// Says why no socket can have this path.
     pub fn unix(path: &str) -> Result<Self, BadAddress> {
+        let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') {
             return Err(BadAddress::RelativePath);
         }
@@ -166,11 +167,14 @@ mod tests {
             ("/run/x.sock", BadAddress::Form),
             ("unix:", BadAddress::RelativePath),
             ("unix:run/x.sock", BadAddress::RelativePath),
+            ("unix://run/x.sock", BadAddress::RelativePath),
             (long.as_str(), BadAddress::LongPath),
             ("unix:/run/\0", BadAddress::ZeroInPath),
         ] {
             assert_eq!(text.parse::<Address>(), Err(why), "{text}");
         }
         assert!(long[..long.len() - 1].parse::<Address>().is_ok());
+        let url: Address = "unix:///run/x.sock".parse().unwrap();
+        assert_eq!(url.to_string(), "unix:/run/x.sock");
     }
 }

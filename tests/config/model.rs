@@ -277,6 +277,27 @@ fn endpoints_are_read() {
 }
 
 #[test]
+fn endpoints_have_a_scheme_or_a_path() {
+    let endpoints = |list: &str| {
+        let text = format!("[upstreams.a]\nlisten = \"unix:/run/in.sock\"\nendpoints = {list}");
+        let mut config = good(&text);
+        assert_eq!(config.listeners[0].address.to_string(), "unix:/run/in.sock");
+        config.upstreams.remove(0).endpoints
+    };
+    let name = |host: &str, port| EndpointAddress::Name {
+        host: host.to_owned(),
+        port,
+    };
+    let found = endpoints(r#"["https://a", "https://b:8443", "https://A:443"]"#);
+    let found: Vec<_> = found.iter().map(|one| (&one.address, one.tls)).collect();
+    assert_eq!(found, [(&name("a", 443), true), (&name("b", 8443), true)]);
+    let found = endpoints(r#"["unix:/run/a.sock", "http://a:443"]"#);
+    let found: Vec<_> = found.iter().map(|one| (&one.address, one.tls)).collect();
+    let socket = EndpointAddress::Unix(std::path::Path::new("/run/a.sock").into());
+    assert_eq!(found, [(&socket, false), (&name("a", 443), false)]);
+}
+
+#[test]
 fn paths_and_hosts_are_normal() {
     let config = everything();
     let [first, _, _, last] = &config.listeners[1].routes[..] else {

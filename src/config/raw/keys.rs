@@ -10,10 +10,13 @@ use super::{
 };
 use crate::config::value;
 
-const ADDRESS: Kind = form("an address such as `\"127.0.0.1:9001\"`", value::address);
+const ADDRESS: Kind = form(
+    "an address such as `\"127.0.0.1:9001\"` or `\"unix:/run/a.sock\"`",
+    value::address,
+);
 
 const ADDRESS_OR_OFF: Kind = form(
-    "an address such as `\"127.0.0.1:9901\"`, or `\"off\"`",
+    "an address such as `\"127.0.0.1:9901\"` or `\"unix:/run/a.sock\"`, or `\"off\"`",
     value::address_or_off,
 );
 
@@ -158,7 +161,7 @@ pub static ADMIN: Table = Table {
         "listen",
         ADDRESS_OR_OFF,
         Value("\"127.0.0.1:9901\""),
-        "Where the admin listener binds; it must be a loopback address.",
+        "Where the admin listener binds; it must be a loopback address or a Unix socket.",
     )],
 };
 
@@ -296,7 +299,10 @@ pub static UPSTREAM: Table = Table {
         ),
         key(
             "endpoints",
-            Kind::List(&form("`\"http://host:port\"`", value::endpoint)),
+            Kind::List(&form(
+                "`\"http://host:port\"`, `\"https://host:port\"` or `\"unix:/path\"`",
+                value::endpoint,
+            )),
             Derived(
                 "none",
                 "[\"http://payments-a:8080\", \"http://payments-b:8080\"]",
