@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,6 +108,10 @@ pub struct Listener {
     pub name: Arc<str>,
     /// Where it binds.
     pub address: Address,
+    /// What is spoken on it. TCP where its one route leads to a TCP upstream.
+    pub protocol: Protocol,
+    /// Whether it is encrypted.
+    pub tls: Option<ListenerTls>,
     /// What its clients may do.
     pub downstream: Downstream,
     /// Tried in order; the first that matches wins.

@@ -1,7 +1,8 @@
 //! One connection of a caller, from accept to close: what is spoken on it.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,9 +21,13 @@ use crate::time;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future closes the connection and cancels the request in flight.
-pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, socket: S, peer: Option<IpAddr>)
-where
+/// Dropping the future closes the connection and cancels what is in flight on it.
+pub async fn serve<S>(
+    proxy: Rc<Proxy>,
+    listener: Arc<Listener>,
+    mut socket: S,
+    peer: Option<IpAddr>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let settings = &listener.downstream;

@@ -8,4 +8,4 @@ mod tap;
 pub use address::{Address, BadAddress};
 pub use listen::{Bound, Listening};
 pub use stream::{Detached, SocketStream};
-pub(crate) use tap::{Tap, Tapped};
+pub(crate) use tap::{Rewound, Tap, Tapped};

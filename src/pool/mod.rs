@@ -19,6 +19,7 @@ mod shelf;
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
 pub use dial::{Dial, DialSocket, Dialed, Socket, Stream, is_our_limit};
+pub use inbound::{BrokenOff, Http2Body, Inbound};
 pub use replay::Unread;
 
 use std::io;

@@ -81,6 +81,7 @@ impl Caller {
             proxy: Rc::clone(&self.proxy),
             listener: Arc::clone(&self.listener),
             watch,
+            peer: self.peer,
         }
     }
 }
