@@ -1,4 +1,7 @@
-//! A byte stream that tells somebody when bytes move.
+//! What passes a socket: a byte stream that tells somebody when bytes move, and what can be read off
+//! or written onto it without I/O.
+
+pub mod frames;
 
 use std::io;
 use std::pin::Pin;

@@ -1,0 +1,366 @@
+//! A budget for what an HTTP/2 peer makes us do without asking for anything.
+//!
+//! It protects the worker from peers that spend its time on frames which carry no part of a
+//! message (RFC 9113 §10.5): floods of SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown and empty
+//! frames, rapid reset (CVE-2023-44487), CONTINUATION without end (CERT VU#421644), and
+//! windows opened by an octet at a time. It reads frame headers (§4.1) off the bytes as they come
+//! in, whatever pieces they come in, and skips payloads without a copy. The HTTP/2 library behind it
+//! judges whether frames are *right*; the meter only judges how many there are.
+//!
+//! | frame | costs | of |
+//! |---|---|---|
+//! | SETTINGS, PING, PRIORITY, WINDOW_UPDATE, GOAWAY, PUSH_PROMISE, unknown | 1, and 1 for each whole 64 octets of payload | control |
+//! | DATA without content (padding is none) and without END_STREAM | 1 | control |
+//! | HEADERS on a stream seen before (trailers, interim responses), stray CONTINUATION | 1 | control |
+//! | RST_STREAM | 1 | resets |
+//! | HEADERS that opens a stream, DATA with content or END_STREAM | nothing | |
+//!
+//! | event | earns |
+//! |---|---|
+//! | a second | `control_per_second`, `resets_per_second` |
+//! | a stream opened | 4 of control, half of resets |
+//! | a piece of a body sent to the peer | 1 of control for each KiB, and 1 for each of its first 16 octets / 8 |
+//!
+//! What is earned fits what lawful clients do: WINDOW_UPDATE for stream and connection for each
+//! frame they got, a PING with each burst of data to measure bandwidth (gRPC), a PRIORITY and a
+//! WINDOW_UPDATE for each new stream (browsers, curl), up to half of all requests cancelled. A peer
+//! that opens its window by one octet at a time pays 1 and earns an eighth.
+//!
+//! Invariants: nothing is allocated; work is in proportion to the frames begun in a slice, not to
+//! its length; once a flood is found, every later call finds the same one. Knows neither sockets nor
+//! HPACK. Where its settings are: [`FrameLimits`].
+
+use std::time::{Duration, Instant};
+
+/// What a peer may do on one HTTP/2 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameLimits {
+    /// Control frames in a second, beside those that are earned. 200: keep-alive PINGs and SETTINGS
+    /// are fewer than one, and at 2 µs a frame a connection can burn no more than 0.4 ms a second.
+    pub control_per_second: u32,
+    /// Control frames at once. 2000: WINDOW_UPDATEs lag behind the data that earned them, by two for
+    /// each 16 KiB frame of a window of up to 16 MiB.
+    pub control_burst: u32,
+    /// Streams reset in a second, beside the half of all that are opened. 500: when a busy upstream
+    /// stalls, its callers lose patience with all of their requests, until the breaker opens.
+    pub resets_per_second: u32,
+    /// Streams reset at once. 1000: a caller that shuts down cancels all that it has.
+    pub resets_burst: u32,
+    /// CONTINUATION frames in one header block. 8: twice as many as the largest block needs.
+    pub continuations: u32,
+    /// Octets of one header block, compressed. 64 KiB: as much as a request head may have unpacked.
+    pub header_block_bytes: u32,
+}
+
+impl Default for FrameLimits {
+    fn default() -> Self {
+        Self {
+            control_per_second: 200,
+            control_burst: 2000,
+            resets_per_second: 500,
+            resets_burst: 1000,
+            continuations: 8,
+            header_block_bytes: 64 << 10,
+        }
+    }
+}
+
+/// What a peer sends too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flood {
+    /// SETTINGS frames, or acknowledgements of settings.
+    Settings,
+    /// PING frames, or answers to them.
+    Ping,
+    /// PRIORITY frames.
+    Priority,
+    /// WINDOW_UPDATE frames, for what was sent in the windows.
+    WindowUpdate,
+    /// DATA frames without content that end nothing.
+    EmptyData,
+    /// HEADERS frames on streams that had theirs.
+    Headers,
+    /// Frames of other types, or where they have no business.
+    Other,
+    /// RST_STREAM frames.
+    Resets,
+    /// CONTINUATION frames in one header block.
+    Continuations,
+    /// Octets in one header block.
+    HeaderBlock,
+}
+
+impl Flood {
+    /// Names it for logs and metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Settings => "settings",
+            Self::Ping => "ping",
+            Self::Priority => "priority",
+            Self::WindowUpdate => "window_update",
+            Self::EmptyData => "empty_data",
+            Self::Headers => "headers",
+            Self::Other => "other_frames",
+            Self::Resets => "resets",
+            Self::Continuations => "continuations",
+            Self::HeaderBlock => "header_block",
+        }
+    }
+}
+
+/// Reads along with what one peer sends on one connection.
+#[derive(Debug)]
+pub struct FrameMeter {
+    limits: FrameLimits,
+    control: Bucket,
+    resets: Bucket,
+    /// The latest instant seen.
+    last: Instant,
+    place: Place,
+    /// The header block that is not at its end yet.
+    block: Option<Block>,
+    /// The highest stream opened so far.
+    highest: u32,
+    flood: Option<Flood>,
+}
+
+/// Where in the frames the next octet stands.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// In a frame header of which so many octets are there.
+    Header([u8; HEADER], usize),
+    /// At the octet that tells the padding of a DATA frame with a payload of this length.
+    Padding(u32),
+    /// In a payload of which so much is left; 0 is before the next header.
+    Payload(u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    continuations: u32,
+    bytes: u32,
+}
+
+const HEADER: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+
+/// What a stream that is opened earns: a PING, a PRIORITY, and WINDOW_UPDATEs for both windows.
+const STREAM_EARNS: u64 = 4 * TOKEN;
+/// Content as short as this is paid for in full; gRPC's shortest messages are about that long.
+const SHORT: u64 = 16;
+/// Octets of payload that a control frame may carry without costing more: ten settings.
+const FREE_PAYLOAD: u64 = 64;
+
+impl FrameMeter {
+    /// Makes one with full budgets. `skip` octets come before the first frame: 24 is the preface of
+    /// a client (RFC 9113 §3.4), 0 where that was read already or the peer is a server.
+    pub fn new(limits: FrameLimits, skip: u32, now: Instant) -> Self {
+        Self {
+            control: Bucket::new(limits.control_per_second, limits.control_burst),
+            resets: Bucket::new(limits.resets_per_second, limits.resets_burst),
+            limits,
+            last: now,
+            place: Place::Payload(skip),
+            block: None,
+            highest: 0,
+            flood: None,
+        }
+    }
+
+    /// Reads what the peer sent.
+    ///
+    /// # Errors
+    ///
+    /// The peer floods us: the connection is to be closed, with ENHANCE_YOUR_CALM. Nothing after
+    /// the frame that was one too many has been read.
+    pub fn feed(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Flood> {
+        if let Some(flood) = self.flood {
+            return Err(flood);
+        }
+        let passed = now.saturating_duration_since(self.last);
+        self.last = self.last.max(now);
+        self.control.refill(passed);
+        self.resets.refill(passed);
+        while !bytes.is_empty() {
+            let result = self.step(&mut bytes);
+            if let Err(flood) = result {
+                self.flood = Some(flood);
+                return result;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of a piece of a body of so many octets that goes to the peer: it may have to be
+    /// answered by WINDOW_UPDATE and PING.
+    pub fn sent(&mut self, data_bytes: usize) {
+        let bytes = u64::try_from(data_bytes).unwrap_or(u64::MAX);
+        let short = bytes.min(SHORT).saturating_mul(TOKEN / 8);
+        self.control
+            .earn(short.saturating_add(bytes.saturating_mul(TOKEN / 1024)));
+    }
+
+    /// Tells that a stream is opened by us; those that the peer opens are seen.
+    pub fn opened(&mut self) {
+        self.control.earn(STREAM_EARNS);
+        self.resets.earn(TOKEN / 2);
+    }
+
+    /// Goes over one part of a frame; there is an octet at least.
+    fn step(&mut self, bytes: &mut &[u8]) -> Result<(), Flood> {
+        match &mut self.place {
+            Place::Payload(0) => {
+                self.place = Place::Header([0; HEADER], 0);
+                Ok(())
+            }
+            Place::Payload(left) => {
+                let here = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(*left);
+                *left -= here;
+                take(bytes, usize::try_from(here).unwrap_or(usize::MAX));
+                Ok(())
+            }
+            Place::Padding(length) => {
+                let length = *length;
+                let padding = u32::from(bytes.first().copied().unwrap_or_default());
+                take(bytes, 1);
+                self.place = Place::Payload(length.saturating_sub(1));
+                if padding.saturating_add(1) >= length {
+                    return self.charge(Flood::EmptyData, 0);
+                }
+                Ok(())
+            }
+            Place::Header(header, have) => {
+                let slots = header.iter_mut().skip(*have);
+                let here = slots.zip(*bytes).map(|(slot, octet)| *slot = *octet);
+                let here = here.count();
+                *have += here;
+                take(bytes, here);
+                if *have < HEADER {
+                    return Ok(());
+                }
+                let header = *header;
+                self.begin(header)
+            }
+        }
+    }
+
+    /// Judges a frame by its header.
+    fn begin(&mut self, header: [u8; HEADER]) -> Result<(), Flood> {
+        let [l2, l1, l0, kind, flags, s3, s2, s1, s0] = header;
+        let length = u32::from_be_bytes([0, l2, l1, l0]);
+        let stream = u32::from_be_bytes([s3 & 0x7f, s2, s1, s0]);
+        self.place = Place::Payload(length);
+        let block = self.block.take();
+        match kind {
+            DATA if flags & END_STREAM != 0 => Ok(()),
+            DATA if length == 0 => self.charge(Flood::EmptyData, 0),
+            DATA => {
+                if flags & PADDED != 0 {
+                    self.place = Place::Padding(length);
+                }
+                Ok(())
+            }
+            HEADERS => {
+                if stream > self.highest {
+                    self.highest = stream;
+                    self.opened();
+                } else {
+                    self.charge(Flood::Headers, 0)?;
+                }
+                self.extend(None, flags, length)
+            }
+            CONTINUATION if block.is_some() => self.extend(block, flags, length),
+            RST_STREAM => self.resets.spend(TOKEN).ok_or(Flood::Resets),
+            SETTINGS => self.charge(Flood::Settings, length),
+            PING => self.charge(Flood::Ping, length),
+            PRIORITY => self.charge(Flood::Priority, length),
+            WINDOW_UPDATE => self.charge(Flood::WindowUpdate, length),
+            _ => self.charge(Flood::Other, length),
+        }
+    }
+
+    /// Begins a header block, or goes on with one.
+    fn extend(&mut self, block: Option<Block>, flags: u8, length: u32) -> Result<(), Flood> {
+        let block = match block {
+            None => Block {
+                continuations: 0,
+                bytes: length,
+            },
+            Some(block) => Block {
+                continuations: block.continuations.saturating_add(1),
+                bytes: block.bytes.saturating_add(length),
+            },
+        };
+        if block.continuations > self.limits.continuations {
+            return Err(Flood::Continuations);
+        }
+        if block.bytes > self.limits.header_block_bytes {
+            return Err(Flood::HeaderBlock);
+        }
+        self.block = (flags & END_HEADERS == 0).then_some(block);
+        Ok(())
+    }
+
+    fn charge(&mut self, flood: Flood, payload: u32) -> Result<(), Flood> {
+        let tokens = 1 + u64::from(payload) / FREE_PAYLOAD;
+        self.control.spend(tokens * TOKEN).ok_or(flood)
+    }
+}
+
+/// Drops so many octets from the front.
+fn take(bytes: &mut &[u8], octets: usize) {
+    *bytes = bytes.get(octets..).unwrap_or_default();
+}
+
+/// Parts in a token, so that a nanosecond fills in exactly the rate.
+const TOKEN: u64 = 1_000_000_000;
+
+/// A token bucket in whole parts; a burst of 32 bits fits.
+#[derive(Debug)]
+struct Bucket {
+    level: u64,
+    full: u64,
+    /// Parts that flow in with each nanosecond.
+    rate: u64,
+}
+
+impl Bucket {
+    fn new(per_second: u32, burst: u32) -> Self {
+        let full = u64::from(burst) * TOKEN;
+        Self {
+            level: full,
+            full,
+            rate: u64::from(per_second),
+        }
+    }
+
+    fn refill(&mut self, passed: Duration) {
+        let nanos = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
+        self.earn(nanos.saturating_mul(self.rate));
+    }
+
+    fn earn(&mut self, parts: u64) {
+        self.level = self.level.saturating_add(parts).min(self.full);
+    }
+
+    /// Takes so much if it is there.
+    fn spend(&mut self, parts: u64) -> Option<()> {
+        self.level = self.level.checked_sub(parts)?;
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
