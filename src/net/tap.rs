@@ -2,6 +2,7 @@
 //! or written onto it without I/O.
 
 pub mod frames;
+pub mod proxy_protocol;
 
 use std::io;
 use std::pin::Pin;
