@@ -21,6 +21,7 @@ mod retry;
 pub mod route;
 mod trial;
 pub mod watch;
+pub mod websocket;
 
 use std::net::IpAddr;
 use std::rc::Rc;
