@@ -6,6 +6,7 @@
 //! and nothing here knows more of the data plane than the [`Admin`] trait tells.
 
 mod fault;
+pub mod grpc_health;
 mod operation;
 mod restore;
 mod routes;
