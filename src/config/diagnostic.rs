@@ -68,6 +68,10 @@ ids! {
     BadPath, Error, "bad-path": "A path prefix that cannot match.";
     BadMethod, Error, "bad-method": "A method that is no upper-case token.";
     BadHeader, Error, "bad-header": "A header field name that cannot be used.";
+    BadUpgrade, Error, "bad-upgrade": "A protocol that no connection can be upgraded to.";
+    BadFile, Error, "bad-file": "A string that names no file.";
+    BadPin, Error, "bad-pin": "A string that is no pin of a public key.";
+    BadTarget, Error, "bad-target": "A pattern of targets, or a network, that cannot match.";
     BadStatus, Error, "bad-status": "A status, or range of statuses, that HTTP does not have.";
     BadTime, Error, "bad-time": "A string that is no point in time.";
     BadLogLevel, Error, "bad-log-level": "A log filter that cannot be read.";

@@ -5,6 +5,7 @@
 
 mod keys;
 mod policies;
+mod protocols;
 
 pub use keys::{
     ACCESS_LOG, ADMIN, DEFAULTS, DISCOVERY, DNS, LISTENER, LOG, METRICS, ROOT, ROUTE, RUNTIME,
@@ -14,6 +15,7 @@ pub use policies::{
     ADAPTIVE, BACKOFF, BALANCE, BREAKER, BUDGET, BULKHEAD, CLASS, DOWNSTREAM, EJECTION, FALLBACK,
     FAULT, HEDGE, PRIORITY, RATE_LIMIT, RETRY, TIMEOUTS,
 };
+pub use protocols::{DOWNSTREAM_HTTP2, FORWARD, FORWARDING, HTTP2, LISTENER_TLS, UPSTREAM_TLS};
 
 use std::time::Duration;
 
@@ -97,12 +99,14 @@ pub enum Kind {
     },
     /// A duration with its unit, in a range.
     Between(Duration, Duration),
-    /// A size with its unit, in a range of bytes.
+    /// A size with its unit, in a range of bytes, or a word.
     Size {
         /// The least.
         min: u64,
         /// The greatest.
         max: u64,
+        /// `"off"`, where the key takes it.
+        word: Option<&'static str>,
     },
     /// A number of calls, or a duration.
     Window,
@@ -154,9 +158,10 @@ impl Kind {
                 show_duration(*min),
                 show_duration(*max)
             ),
-            Self::Size { min, max } => {
-                format!("a size from {} to {}", show_size(*min), show_size(*max))
-            }
+            Self::Size { min, max, word } => or(
+                format!("a size from {} to {}", show_size(*min), show_size(*max)),
+                word,
+            ),
             Self::Window => {
                 "whole seconds from `\"1s\"` to `\"1h\"`, or a number of calls from 1 to 100000"
                     .to_owned()
@@ -236,13 +241,14 @@ impl Kind {
     }
 }
 
+/// In the largest unit that fits.
 fn show_size(bytes: u64) -> String {
-    match bytes {
-        bytes if bytes >= 1 << 30 => format!("{} GiB", bytes >> 30),
-        bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
-        bytes if bytes >= 1 << 10 => format!("{} KiB", bytes >> 10),
-        bytes => format!("{bytes} B"),
+    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes >= size && bytes.is_multiple_of(size) {
+            return format!("{} {unit}", bytes / size);
+        }
     }
+    format!("{bytes} B")
 }
 
 fn any_of(words: &[&str]) -> String {
@@ -293,6 +299,22 @@ const fn number(min: f64, max: f64) -> Kind {
         min,
         max,
         word: None,
+    }
+}
+
+const fn size(min: u64, max: u64) -> Kind {
+    Kind::Size {
+        min,
+        max,
+        word: None,
+    }
+}
+
+const fn size_or(word: &'static str, min: u64, max: u64) -> Kind {
+    Kind::Size {
+        min,
+        max,
+        word: Some(word),
     }
 }
 

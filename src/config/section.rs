@@ -38,6 +38,8 @@ pub(super) enum Setting {
     Statuses(u16, u16),
     /// Name and value of a header field.
     Field(String, String),
+    /// SHA-256 of a public key.
+    Pin([u8; 32]),
     /// An array of any of these.
     List(Vec<Self>),
     /// A table; `None` is `false` in place of one that has no `mode`.
@@ -381,7 +383,13 @@ fn scalar(kind: &'static Kind, node: &Node) -> Option<Result<Setting, Invalid>> 
                 format!("write `\"{number}s\"` for seconds"),
             ))
         }
-        (Kind::Size { min, max }, Node::Text(text)) => match value::size(&text.value) {
+        (
+            Kind::Size {
+                word: Some(word), ..
+            },
+            Node::Text(text),
+        ) if text.value == *word => Ok(Setting::Integer(None)),
+        (Kind::Size { min, max, .. }, Node::Text(text)) => match value::size(&text.value) {
             Ok(size) if (*min..=*max).contains(&size) => Ok(Setting::Integer(Some(size))),
             Ok(_) => Err(out_of_range(kind)),
             Err(invalid) => Err(invalid),

@@ -6,9 +6,12 @@
 mod endpoints;
 mod failover;
 mod faults;
+mod forward;
 mod layers;
 mod policies;
 mod routes;
+mod tcp;
+mod tls;
 mod unused;
 
 use std::num::NonZeroUsize;
@@ -19,7 +22,8 @@ use unused::Uses;
 
 use super::diagnostic::{Diagnostic, Id, Span};
 use super::model::{
-    AccessLog, AccessLogMode, Config, Dns, Listener, Log, LogFormat, Mode, Runtime, Upstream,
+    AccessLog, AccessLogMode, Config, Dns, Listener, Log, LogFormat, Mode, Protocol, Runtime,
+    Upstream,
 };
 use super::raw::{self, Table};
 use super::section::{self, Section, Setting};
@@ -134,9 +138,11 @@ impl<'b> Builder<'b> {
 
     /// `[defaults]` must make sense by itself, whoever overrides it.
     fn defaults(&mut self) {
+        self.downstream(&[]);
+        self.http2(&[]);
         let bulkhead = self.bulkhead(&[]);
         let timeouts = self.timeouts(&[]);
-        self.breaker(&[], &timeouts, &bulkhead);
+        self.breaker(&[], &timeouts, &bulkhead, Protocol::Auto);
         self.attempts(&[]);
         self.adaptive(&[]);
         self.ejection(&[]);
@@ -222,17 +228,18 @@ impl<'b> Builder<'b> {
         self.check_limits(section, &bulkhead, adaptive.as_ref(), priority.as_ref());
         let balance = self.balance(&[section]);
         self.check_weights(&layers, balance.policy == Policy::RoundRobin);
-        Upstream {
+        let protocol = tcp::protocol(&layers);
+        let upstream = Upstream {
             name: Arc::from(section.name.as_str()),
             endpoints: self.endpoints(section),
-            protocol: crate::config::model::Protocol::Auto,
-            tls: None,
-            http2: policies::http2(),
-            forwarding: crate::config::model::Forwarding::default(),
-            proxy_protocol: false,
-            forward: None,
+            protocol,
+            tls: self.upstream_tls(section, false),
+            http2: self.http2(&[section]),
+            forwarding: self.forwarding(&[section]),
+            proxy_protocol: layers.bool("proxy_protocol"),
+            forward: self.forward(section, protocol),
             host: self.host(&layers),
-            breaker: self.breaker(&[section], &timeouts, &bulkhead),
+            breaker: self.breaker(&[section], &timeouts, &bulkhead, protocol),
             retry,
             budget: self.budget(&[section]),
             hedge,
@@ -246,7 +253,9 @@ impl<'b> Builder<'b> {
             fallback: self.fallback(&[section]),
             bulkhead,
             timeouts,
-        }
+        };
+        self.check_protocol(section, &upstream);
+        upstream
     }
 
     fn listeners(&mut self, upstreams: &[(&'b Section, Upstream)]) -> Vec<Listener> {

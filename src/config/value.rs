@@ -5,6 +5,8 @@
 mod field;
 mod moment;
 mod place;
+mod secure;
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -13,11 +15,15 @@ use std::time::Duration;
 use super::diagnostic::{Id, suggest};
 use super::section::Setting;
 
-pub(super) use field::{cookie_name_or_none, field, field_name, field_name_or_none, field_value};
+pub(super) use field::{
+    cookie_name_or_none, field, field_name, field_name_or_none, field_value, upgrade,
+};
 pub(super) use moment::moment;
 pub(super) use place::{
     address, address_or_off, dns_name, dns_server, endpoint, host_header, host_pattern,
 };
+pub(super) use secure::{file, pin, server_name};
+pub(super) use target::{network, target};
 
 /// Why a string is not a value, and what to do about it.
 #[derive(Clone, Debug)]

@@ -49,6 +49,10 @@ fn piece() -> impl Strategy<Value = String> {
         "priority",
         "classes",
         "failover",
+        "protocol",
+        "tcp",
+        "forward",
+        "tls",
         "faults",
         "listen",
         "endpoints",
@@ -100,6 +104,9 @@ proptest! {
             "defaults.retry.on", "defaults.retry.idempotency_key_header",
             "defaults.retry.budget.window", "defaults.balance.hash_cookie",
             "defaults.ejection.failure_rate", "defaults.priority.default",
+            "defaults.downstream.upgrades", "defaults.downstream.min_body_rate",
+            "upstreams.a.tls.ca", "upstreams.a.tls.server_name", "upstreams.a.tls.pins",
+            "upstreams.a.forward.allow", "upstreams.a.forward.allow_addresses",
             "upstreams.a.endpoints", "upstreams.a.dns", "upstreams.a.host", "upstreams.a.failover",
         ];
         for value in [quoted.clone(), format!("[{quoted}]")] {

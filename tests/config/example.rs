@@ -121,12 +121,23 @@ impl Example {
         self.keys(&raw::FAULT, &[], true);
         self.header("[upstreams.search]", "Another one, found by its name.");
         self.line(r#"dns = "search.internal:8080""#);
+        self.header("# [upstreams.search.tls]", raw::UPSTREAM_TLS.doc);
+        self.keys(&raw::UPSTREAM_TLS, &[], true);
+        self.header(
+            "# [upstreams.outside]",
+            "Another one, whose hosts are named by callers.",
+        );
+        self.line(r#"# listen = "127.0.0.1:9003""#);
+        self.header("# [upstreams.outside.forward]", raw::FORWARD.doc);
+        self.keys(&raw::FORWARD, &[], true);
     }
 
     fn listeners(&mut self) {
         self.header("[[listeners]]", raw::LISTENER.doc);
         self.keys(&raw::LISTENER, &[("name", r#""shared""#)], false);
         self.overrides(&raw::LISTENER);
+        self.header("# [listeners.tls]", raw::LISTENER_TLS.doc);
+        self.keys(&raw::LISTENER_TLS, &[], true);
         self.header("[[listeners.routes]]", raw::ROUTE.doc);
         let given = [
             ("name", r#""search-v2""#),
@@ -186,7 +197,7 @@ fn what_the_example_only_shows_is_valid_too() {
     let mut text = String::new();
     for line in write().lines() {
         let bare = line.strip_prefix("# ").unwrap_or(line);
-        let plain = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.".contains(c);
         let key = bare.split_once(" = ").map_or("", |(key, _)| key);
         let is_key = !key.is_empty() && key.chars().all(plain);
         let is_header = bare.starts_with('[') && bare.ends_with(']');
@@ -208,6 +219,9 @@ fn what_the_example_only_shows_is_valid_too() {
         "[defaults.fallback]",
         "[defaults.hedge]",
         "until =",
+        "[upstreams.search.tls]",
+        "[upstreams.outside]",
+        "[listeners.tls]",
     ] {
         assert!(text.contains(&format!("\n{shown}")), "{shown}");
     }

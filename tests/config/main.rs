@@ -15,6 +15,7 @@ mod example;
 mod manual;
 mod model;
 mod policies;
+mod protocols;
 
 use std::path::{Path, PathBuf};
 

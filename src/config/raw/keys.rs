@@ -1,10 +1,15 @@
 //! The keys of the file, but for the policy tables.
 
-use super::Default::{Derived, Required, Value};
+mod listeners;
+
+pub use listeners::{LISTENER, ROUTE};
+
+use super::Default::{Derived, Value};
 use super::policies::{
     ADAPTIVE, BALANCE, BREAKER, BULKHEAD, DOWNSTREAM, EJECTION, FALLBACK, FAULT, HEDGE, PRIORITY,
     RATE_LIMIT, RETRY, TIMEOUTS,
 };
+use super::protocols::{FORWARD, FORWARDING, HTTP2, UPSTREAM_TLS};
 use super::{
     DURATION, DURATION_OR_ZERO, Key, Kind, RATIO, Table, form, group, integer, integer_or, key,
 };
@@ -55,6 +60,14 @@ const TIMEOUTS_KEY: Key = group(
 );
 
 const BREAKER_KEY: Key = group("breaker", Kind::Switch(&BREAKER), "When to cut it loose.");
+
+const HTTP2_KEY: Key = group("http2", Kind::Table(&HTTP2), "HTTP/2 connections to it.");
+
+const FORWARDING_KEY: Key = group(
+    "forwarding",
+    Kind::Table(&FORWARDING),
+    "What it is told about the way of a request.",
+);
 
 const RETRY_KEY: Key = group("retry", Kind::Switch(&RETRY), "What is sent again.");
 
@@ -283,13 +296,15 @@ pub static DEFAULTS: Table = Table {
         BALANCE_KEY,
         EJECTION_KEY,
         FALLBACK_KEY,
+        HTTP2_KEY,
+        FORWARDING_KEY,
     ],
 };
 
 /// `[upstreams.NAME]`.
 pub static UPSTREAM: Table = Table {
     title: "`[upstreams.NAME]`",
-    doc: "A service that is called, by a name that metrics and logs use.\nEither `endpoints` or `dns` is required.",
+    doc: "A service that is called, by a name that metrics and logs use.\nOne of `endpoints`, `dns` and `forward` is required.",
     keys: &[
         key(
             "listen",
@@ -322,6 +337,18 @@ pub static UPSTREAM: Table = Table {
             "One number for each of `endpoints`; under `balance.policy = \"weighted\"` the share of each is in proportion.",
         ),
         key(
+            "protocol",
+            Kind::Word(&["auto", "http1", "http2", "tcp"]),
+            Value("\"auto\""),
+            "What is spoken with it: what TLS agrees on and HTTP/1.1 without TLS, HTTP/1.1 alone, HTTP/2 alone, or bytes that are passed on as they are.",
+        ),
+        key(
+            "proxy_protocol",
+            Kind::Bool,
+            Value("false"),
+            "Of `protocol = \"tcp\"`: whether a connection begins with a PROXY protocol header, version 2, that names the caller.",
+        ),
+        key(
             "host",
             form(
                 "`\"endpoint\"`, `\"preserve\"` or a host",
@@ -347,6 +374,14 @@ pub static UPSTREAM: Table = Table {
         BALANCE_KEY,
         EJECTION_KEY,
         FALLBACK_KEY,
+        HTTP2_KEY,
+        FORWARDING_KEY,
+        group("tls", Kind::Table(&UPSTREAM_TLS), "How it is encrypted."),
+        group(
+            "forward",
+            Kind::Table(&FORWARD),
+            "Which hosts callers may name.",
+        ),
         group(
             "downstream",
             Kind::Table(&DOWNSTREAM),
@@ -356,108 +391,6 @@ pub static UPSTREAM: Table = Table {
             "faults",
             Kind::Tables(&FAULT),
             "Faults to inject, for a limited time.",
-        ),
-    ],
-};
-
-/// `[[listeners]]`.
-pub static LISTENER: Table = Table {
-    title: "`[[listeners]]`",
-    doc: "Many upstreams on one port.",
-    keys: &[
-        key(
-            "name",
-            NAME,
-            Derived("the address", "\"shared\""),
-            "Its name in metrics and logs.",
-        ),
-        key(
-            "address",
-            ADDRESS,
-            Required("\"127.0.0.1:8080\""),
-            "Where it binds.",
-        ),
-        group(
-            "downstream",
-            Kind::Table(&DOWNSTREAM),
-            "What its callers may do.",
-        ),
-        group(
-            "routes",
-            Kind::Tables(&ROUTE),
-            "Where its requests go: the first route that matches.",
-        ),
-    ],
-};
-
-/// `[[listeners.routes]]`.
-pub static ROUTE: Table = Table {
-    title: "`[[listeners.routes]]`",
-    doc: "A rule that requests match, and where they go; a rule without conditions matches all.\nA route with `timeouts` or `breaker` has a breaker of its own; other routes share the upstream's.",
-    keys: &[
-        key(
-            "name",
-            NAME,
-            Derived(
-                "the upstream's name, followed by `#2` and so on for further routes to it",
-                "\"search-v2\"",
-            ),
-            "Its name in metrics and logs.",
-        ),
-        key(
-            "host",
-            form("a host, or `\"*.\"` and a host", value::host_pattern),
-            Derived("any", "\"search.local\""),
-            "Matches the host of the request without its port; `*.local` matches every name below `local`.",
-        ),
-        key(
-            "path_prefix",
-            form("the beginning of a path", value::path_prefix),
-            Derived("any", "\"/v2\""),
-            "Matches whole segments: `/v2` matches `/v2` and `/v2/x`, not `/v20`.",
-        ),
-        key(
-            "methods",
-            Kind::List(&form("a method", value::method)),
-            Derived("any", "[\"GET\", \"HEAD\"]"),
-            "Matches these methods.",
-        ),
-        key(
-            "upstream",
-            form("the name of an upstream", value::text),
-            Required("\"search\""),
-            "Where the request goes.",
-        ),
-        key(
-            "class",
-            form("the name of a class", value::text),
-            Derived("what `priority` of the upstream says", "\"live\""),
-            "Class of the requests, whatever their field says.",
-        ),
-        group(
-            "timeouts",
-            Kind::Table(&TIMEOUTS),
-            "Timeouts that differ here.",
-        ),
-        group(
-            "breaker",
-            Kind::Switch(&BREAKER),
-            "Breaker settings that differ here.",
-        ),
-        group(
-            "retry",
-            Kind::Switch(&RETRY),
-            "What is sent again here; all but `budget`.",
-        ),
-        group(
-            "hedge",
-            Kind::Optional(&HEDGE),
-            "When to try a second time here.",
-        ),
-        group(
-            "fallback",
-            Kind::Optional(&FALLBACK),
-            "What to answer here instead of an error.",
         ),
     ],
 };

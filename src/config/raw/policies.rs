@@ -11,9 +11,10 @@ pub use endpoints::{BALANCE, EJECTION};
 pub use faults::FAULT;
 
 use super::Default::{Derived, Value};
+use super::protocols::DOWNSTREAM_HTTP2;
 use super::{
-    DURATION, DURATION_OR_OFF, DURATION_OR_ZERO, Kind, RATIO, Table, form, integer, integer_or,
-    key, number,
+    DURATION, DURATION_OR_OFF, DURATION_OR_ZERO, Kind, RATIO, Table, form, group, integer,
+    integer_or, key, number, size, size_or,
 };
 use crate::config::value;
 
@@ -45,10 +46,7 @@ pub static DOWNSTREAM: Table = Table {
         ),
         key(
             "max_header_bytes",
-            Kind::Size {
-                min: 8 << 10,
-                max: 16 << 20,
-            },
+            size(8 << 10, 16 << 20),
             Value("\"64KiB\""),
             "Greatest size of a request head.",
         ),
@@ -69,6 +67,35 @@ pub static DOWNSTREAM: Table = Table {
             Kind::Bool,
             Value("false"),
             "Whether a caller that closes its sending side is still answered; if not, that cancels its request.",
+        ),
+        key(
+            "max_connections_per_client",
+            integer_or("off", 1, 1_000_000),
+            Value("\"off\""),
+            "Of those, connections from one client address; more are closed at accept.",
+        ),
+        key(
+            "max_target_bytes",
+            size(256, 64 << 10),
+            Value("\"8KiB\""),
+            "Greatest length of a request target, path and query; longer ones are answered with 414.",
+        ),
+        key(
+            "min_body_rate",
+            size_or("off", 1, 1 << 30),
+            Value("\"off\""),
+            "Least size of a request body that comes in a second, over any ten of them while we are ready to read; a slower caller is answered with 408.",
+        ),
+        key(
+            "upgrades",
+            Kind::List(&form("a protocol such as `\"websocket\"`", value::upgrade)),
+            Value("[\"websocket\"]"),
+            "Protocols that a caller may upgrade its connection to; `[]` is none.",
+        ),
+        group(
+            "http2",
+            Kind::Table(&DOWNSTREAM_HTTP2),
+            "HTTP/2 connections of callers.",
         ),
     ],
 };
@@ -159,6 +186,12 @@ pub static TIMEOUTS: Table = Table {
             "How long a body may stand still, in both directions.",
         ),
         key(
+            "tunnel_idle",
+            DURATION_OR_OFF,
+            Value("\"1h\""),
+            "How long a tunnel may stand still, in both directions: an upgraded connection, a `CONNECT`, a TCP upstream; no other timeout ends one that stands.",
+        ),
+        key(
             "total",
             DURATION_OR_OFF,
             Value("\"off\""),
@@ -205,8 +238,11 @@ pub static BREAKER: Table = Table {
         key(
             "slow_call",
             DURATION_OR_OFF,
-            Derived("half of `timeouts.first_byte`", "\"2500ms\""),
-            "A call is slow if its response head took longer than this.",
+            Derived(
+                "half of `timeouts.first_byte`, or of `timeouts.connect` over TCP",
+                "\"2500ms\"",
+            ),
+            "A call is slow if its response head took longer than this, or the connection to a TCP upstream.",
         ),
         key(
             "slow_rate",

@@ -10,7 +10,7 @@ impl Builder<'_> {
     pub(super) fn endpoints(&mut self, section: &Section) -> Vec<Endpoint> {
         let given = (section.get("endpoints"), section.get("dns"));
         match (section.has("endpoints"), section.has("dns")) {
-            (false, false) => self.report(
+            (false, false) if !section.has("forward") => self.report(
                 Id::MissingKey,
                 Some(section.span.clone()),
                 format!("the upstream `{}` has no endpoints", section.name),

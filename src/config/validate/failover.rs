@@ -3,7 +3,7 @@
 use super::Builder;
 use super::layers::Layers;
 use crate::config::diagnostic::{Id, suggest};
-use crate::config::model::Upstream;
+use crate::config::model::{Protocol, Upstream};
 use crate::config::section::Section;
 
 impl<'b> Builder<'b> {
@@ -32,6 +32,20 @@ impl<'b> Builder<'b> {
                 let span = layers.span("failover");
                 self.report(Id::UnknownUpstream, span, "no upstream has this name", help);
             }
+            let target = target.filter(|at| {
+                let astray = upstreams
+                    .get(*at)
+                    .and_then(|(_, upstream)| cannot_stand_in(upstream));
+                if let Some(why) = astray {
+                    self.report(
+                        Id::ConflictingValues,
+                        layers.span("failover"),
+                        format!("requests cannot go on to that upstream: {why}"),
+                        "name one that has endpoints and speaks HTTP",
+                    );
+                }
+                astray.is_none()
+            });
             targets.push(target);
         }
         for start in 0..targets.len() {
@@ -58,6 +72,17 @@ impl<'b> Builder<'b> {
         for ((_, upstream), target) in upstreams.iter_mut().zip(targets) {
             upstream.failover = target;
         }
+    }
+}
+
+/// Why an upstream cannot take the requests of another.
+fn cannot_stand_in(upstream: &Upstream) -> Option<&'static str> {
+    if upstream.forward.is_some() {
+        Some("it has `forward`, and goes where callers say")
+    } else if upstream.protocol == Protocol::Tcp {
+        Some("it is a TCP upstream, and knows no requests")
+    } else {
+        None
     }
 }
 

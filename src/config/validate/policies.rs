@@ -3,13 +3,14 @@
 mod admission;
 mod attempts;
 mod endpoints;
+mod protocols;
 
 use std::time::Duration;
 
 use super::Builder;
 use super::layers::Layers;
 use crate::config::diagnostic::Id;
-use crate::config::model::{Breaker, Bulkhead, Downstream, Fallback, Timeouts};
+use crate::config::model::{Breaker, Bulkhead, Fallback, Protocol, Timeouts};
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::config::value::show_duration;
@@ -17,34 +18,7 @@ use crate::resilience::WHOLE;
 use crate::resilience::breaker::{AfterMaxWait, Settings, Window};
 use crate::resilience::classify::Rules;
 
-pub(super) fn http2() -> crate::config::model::Http2 {
-    crate::config::model::Http2 {
-        max_streams: 128,
-        stream_window: 256 * 1024,
-        connection_window: 1024 * 1024,
-        ping_interval: Some(std::time::Duration::from_secs(30)),
-        ping_timeout: std::time::Duration::from_secs(10),
-    }
-}
-
 impl<'b> Builder<'b> {
-    pub(super) fn downstream(&self, owners: &[&'b Section]) -> Downstream {
-        let layers = self.policy("downstream", &raw::DOWNSTREAM, owners);
-        Downstream {
-            header_timeout: layers.time("header_timeout"),
-            idle_timeout: layers.time("idle_timeout"),
-            max_header_bytes: layers.count("max_header_bytes"),
-            max_headers: layers.count("max_headers"),
-            max_connections: layers.count("max_connections"),
-            half_close: layers.bool("half_close"),
-            max_connections_per_client: None,
-            max_target_bytes: 8 * 1024,
-            min_body_rate: None,
-            upgrades: vec!["websocket".to_owned()],
-            http2: http2(),
-        }
-    }
-
     pub(super) fn bulkhead(&mut self, owners: &[&'b Section]) -> Bulkhead {
         let layers = self.policy("bulkhead", &raw::BULKHEAD, owners);
         let max_connections = layers.count("max_connections");
@@ -83,7 +57,7 @@ impl<'b> Builder<'b> {
             first_byte: layers.duration("first_byte"),
             request: layers.duration("request"),
             stream_idle: layers.duration("stream_idle"),
-            tunnel_idle: Some(std::time::Duration::from_secs(3600)),
+            tunnel_idle: layers.duration("tunnel_idle"),
             total: layers.duration("total"),
             deadline_header: layers.text_if_any("deadline_header"),
         }
@@ -94,9 +68,18 @@ impl<'b> Builder<'b> {
         owners: &[&'b Section],
         timeouts: &Timeouts,
         bulkhead: &Bulkhead,
+        protocol: Protocol,
     ) -> Breaker {
         let layers = self.policy("breaker", &raw::BREAKER, owners);
-        self.check_breaker(&layers, timeouts);
+        // A TCP upstream is slow to connect, or not at all. What it inherits is meant for others.
+        let (limit, longest, meant) = match protocol {
+            Protocol::Tcp => ("connect", timeouts.connect, owners.len()),
+            _ => ("first_byte", timeouts.first_byte, usize::MAX),
+        };
+        self.check_window(&layers);
+        if layers.depth("slow_call") < meant {
+            self.check_slow_call(&layers, limit, longest);
+        }
         let (open_for, open_for_max) = self.growing(
             &layers,
             ["open_for", "open_for_max"],
@@ -108,7 +91,7 @@ impl<'b> Builder<'b> {
             failure_rate: layers.scaled("failure_rate", WHOLE),
             slow_call: match layers.span("slow_call") {
                 Some(_) => layers.duration("slow_call"),
-                None => timeouts.first_byte.map(|first_byte| first_byte / 2),
+                None => longest.map(|longest| longest / 2),
             },
             slow_rate: layers.scaled("slow_rate", WHOLE),
             count_overdue: layers.bool("count_overdue"),
@@ -140,7 +123,7 @@ impl<'b> Builder<'b> {
         }
     }
 
-    fn check_breaker(&mut self, layers: &Layers<'_>, timeouts: &Timeouts) {
+    fn check_window(&mut self, layers: &Layers<'_>) {
         let min_calls = layers.count32("min_calls");
         match layers.window("window") {
             Window::Calls(calls) if min_calls > calls => self.report(
@@ -151,20 +134,23 @@ impl<'b> Builder<'b> {
             ),
             _ => {}
         }
-        if let (Some(span), Some(slow_call), Some(first_byte)) = (
-            layers.span("slow_call"),
-            layers.duration("slow_call"),
-            timeouts.first_byte,
-        ) && slow_call >= first_byte
+    }
+
+    /// A slow call must end before the timeout `limit` ends it.
+    fn check_slow_call(&mut self, layers: &Layers<'_>, limit: &str, longest: Option<Duration>) {
+        if let (Some(slow_call), Some(longest)) = (layers.duration("slow_call"), longest)
+            && slow_call >= longest
         {
             self.report(
                 Id::SlowCallTooLong,
-                Some(span),
+                layers.span("slow_call"),
                 format!(
-                    "no call is ever slow: `timeouts.first_byte` ends it after {}",
-                    show_duration(first_byte)
+                    "no call is ever slow: `timeouts.{limit}` ends it after {}",
+                    show_duration(longest)
                 ),
-                "set `slow_call` below `first_byte`, or `slow_call = \"off\"` if that is meant",
+                format!(
+                    "set `slow_call` below `{limit}`, or `slow_call = \"off\"` if that is meant"
+                ),
             );
         }
     }

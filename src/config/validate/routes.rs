@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::layers::Layers;
 use super::{Builder, sections};
 use crate::config::diagnostic::{Id, Span, suggest};
-use crate::config::model::{Listener, Route, Upstream};
+use crate::config::model::{Listener, Protocol, Route, Upstream};
 use crate::config::raw;
 use crate::config::section::Section;
 use crate::net::Address;
@@ -18,7 +18,7 @@ const NOWHERE: Address = Address::Ip(SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::
 impl<'b> Builder<'b> {
     /// The listener that `listen` of an upstream stands for.
     pub(super) fn shorthand(
-        &self,
+        &mut self,
         section: &'b Section,
         index: usize,
         upstream: &Upstream,
@@ -28,7 +28,10 @@ impl<'b> Builder<'b> {
             address: Layers::of(section, None)
                 .address("listen")
                 .unwrap_or(NOWHERE),
-            protocol: crate::config::model::Protocol::Auto,
+            protocol: match upstream.protocol {
+                Protocol::Tcp => Protocol::Tcp,
+                _ => Protocol::Auto,
+            },
             tls: None,
             downstream: self.downstream(&[section]),
             routes: vec![Route::to(index, upstream)],
@@ -72,8 +75,8 @@ impl<'b> Builder<'b> {
         Listener {
             name: Arc::from(layers.text("name").unwrap_or_default()),
             address: layers.address("address").unwrap_or(NOWHERE),
-            protocol: crate::config::model::Protocol::Auto,
-            tls: None,
+            protocol: self.spoken(section, written, &routes, upstreams),
+            tls: self.listener_tls(section),
             downstream: self.downstream(&[section]),
             routes,
         }
@@ -108,6 +111,7 @@ impl<'b> Builder<'b> {
             *used = true;
         }
         let target = index.and_then(|index| upstreams.get(index));
+        let protocol = target.map_or(Protocol::Auto, |(_, upstream)| upstream.protocol);
         let owners: Vec<_> = [section]
             .into_iter()
             .chain(target.map(|(section, _)| *section))
@@ -127,7 +131,7 @@ impl<'b> Builder<'b> {
             upstream: index.unwrap_or_default(),
             breaker: bulkhead
                 .filter(|_| own_breaker)
-                .map(|bulkhead| self.breaker(&owners, &timeouts, &bulkhead)),
+                .map(|bulkhead| self.breaker(&owners, &timeouts, &bulkhead, protocol)),
             timeouts,
             retry,
             hedge,

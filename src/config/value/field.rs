@@ -1,4 +1,4 @@
-//! Fields of a message head: names, values, cookies.
+//! Fields of a message head: names, values, cookies, upgrades.
 
 use super::{Invalid, is_token};
 use crate::config::diagnostic::Id;
@@ -70,6 +70,23 @@ pub(in crate::config) fn field(text: &str) -> Result<Setting, Invalid> {
         return Err(Invalid::new(Id::BadHeader, "not a header field", HELP));
     }
     name(before, HELP).map(|name| Setting::Field(name, value.to_owned()))
+}
+
+/// Reads a protocol that a connection may be upgraded to; lower case from here on.
+pub(in crate::config) fn upgrade(text: &str) -> Result<Setting, Invalid> {
+    let bad = |message: &str, help: &str| Err(Invalid::new(Id::BadUpgrade, message, help));
+    let lower = text.to_ascii_lowercase();
+    if lower.is_empty() || !lower.bytes().all(is_token) {
+        let help = "write a name such as `\"websocket\"`, without a version";
+        return bad("not the name of a protocol", help);
+    }
+    if matches!(lower.as_str(), "h2c" | "h2") {
+        return bad(
+            "requests could be smuggled past every check over HTTP/2 inside an HTTP/1.1 connection",
+            "remove it: HTTP/2 is spoken from the first byte on, see `protocol`",
+        );
+    }
+    Ok(Setting::Text(lower))
 }
 
 /// Reads the name of a cookie, or nothing.

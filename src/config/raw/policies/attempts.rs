@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::super::Default::{Derived, Value};
-use super::super::{DURATION, DURATION_OR_ZERO, Kind, Table, form, group, integer, key, number};
+use super::super::{
+    DURATION, DURATION_OR_ZERO, Kind, Table, form, group, integer, key, number, size,
+};
 use super::MODE;
 use crate::config::value;
 
@@ -44,10 +46,7 @@ pub static RETRY: Table = Table {
         ),
         key(
             "max_body_buffer",
-            Kind::Size {
-                min: 0,
-                max: 16 << 20,
-            },
+            size(0, 16 << 20),
             Value("\"64KiB\""),
             "Request bodies up to this size are kept to be sent again.",
         ),

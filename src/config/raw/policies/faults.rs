@@ -1,7 +1,7 @@
 //! The keys of an item of `faults`.
 
 use super::super::Default::{Derived, Required, Value};
-use super::super::{DURATION, Kind, RATIO, Table, form, integer, key};
+use super::super::{DURATION, Kind, RATIO, Table, form, integer, key, size};
 use crate::config::value;
 
 /// `[[upstreams.NAME.faults]]`.
@@ -35,19 +35,13 @@ pub static FAULT: Table = Table {
         ),
         key(
             "after",
-            Kind::Size {
-                min: 0,
-                max: 1 << 30,
-            },
+            size(0, 1 << 30),
             Derived("none", "\"1KiB\""),
             "Of `truncate`: how much of the body comes.",
         ),
         key(
             "rate",
-            Kind::Size {
-                min: 1,
-                max: 1 << 30,
-            },
+            size(1, 1 << 30),
             Derived("none", "\"1KiB\""),
             "Of `slow-body`: how much of the body comes in a second.",
         ),
