@@ -264,17 +264,6 @@ pub struct Forward {
     pub idle_timeout: Duration,
 }
 
-/// What upstreams are told of where a request came from: `forwarding` of a listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forwarding {
-    /// Adds to `Via` (RFC 9110 §7.6.3), in both directions.
-    pub via: bool,
-    /// Adds to `Forwarded` (RFC 7239).
-    pub forwarded: bool,
-    /// Adds to `X-Forwarded-For`, and sets `X-Forwarded-Proto` and `X-Forwarded-Host`.
-    pub x_forwarded: bool,
-}
-
 /// One match rule and where it leads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {

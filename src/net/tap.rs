@@ -1,12 +1,4 @@
-//! What passes a socket: a byte stream that tells somebody when bytes move, and what can be read off
-//! or written onto it without I/O.
-
-pub mod allow;
-pub mod frames;
-pub mod guard;
-pub mod network;
-pub mod proxy_protocol;
-pub mod target;
+//! What passes a socket: a byte stream that tells somebody when bytes move.
 
 use std::io;
 use std::pin::Pin;
