@@ -6,8 +6,6 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
-
 /// Longest path of a socket, bytes: `sun_path` of Linux without its closing zero.
 const LONGEST_PATH: usize = 107;
 
@@ -117,12 +115,6 @@ impl fmt::Display for Address {
     }
 }
 
-impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
 impl fmt::Display for BadAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -150,10 +142,6 @@ mod tests {
             assert_eq!(address.to_string(), text);
             assert_eq!(address.ip().is_none(), text.starts_with("unix:"));
             assert!(address.is_local());
-            assert_eq!(
-                serde_json::to_string(&address).unwrap(),
-                format!("\"{text}\"")
-            );
         }
         assert!(!"0.0.0.0:80".parse::<Address>().unwrap().is_local());
     }

@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::metrics::AccessLogMetrics;
 use crate::config::model::{self, AccessLogMode};
@@ -243,6 +243,7 @@ struct Line<'a> {
     path: &'a str,
     status: u16,
     reason: Option<&'a str>,
+    #[serde(serialize_with = "address")]
     endpoint: Option<&'a Address>,
     attempts: u32,
     served_by: Option<&'a str>,
@@ -256,6 +257,17 @@ struct Line<'a> {
     bytes_in: u64,
     bytes_out: u64,
     aborted: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn address<S: Serializer>(address: &Option<&Address>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => serializer.collect_str(address),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn line(entry: &Entry<'_>) -> Vec<u8> {
