@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{http1, http2};
+use super::{http1, http2, tcp};
 use crate::config::model::Protocol;
 use crate::net::Rewound;
 use crate::proxy::watch::Watch;
@@ -44,7 +44,8 @@ pub async fn serve<S>(
         watch: Rc::clone(&watch),
     };
     match protocol {
-        Protocol::Http1 | Protocol::Tcp => http1::serve(caller, socket).await,
+        Protocol::Tcp => tcp::serve(caller, socket).await,
+        Protocol::Http1 => http1::serve(caller, socket).await,
         Protocol::Http2 => http2::serve(caller, socket).await,
         Protocol::Auto => {
             let sniffed = {

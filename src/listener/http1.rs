@@ -1,5 +1,7 @@
 //! One HTTP/1 connection of a caller.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -8,11 +10,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::net::{Tap, Tapped};
+use crate::net::{Rewound, Tap, Tapped};
 use crate::pool::{Inbound, Upload};
 use crate::proxy::Caller;
+use crate::proxy::tunnel::Tunnel;
 use crate::proxy::watch::{Phase, Watch};
 use crate::time;
 
@@ -40,12 +43,35 @@ where
         .header_read_timeout(None);
     let metrics = caller.listener.metrics.clone();
     let caller = Rc::new(caller);
-    let service = service_fn(move |request: Request<Incoming>| {
-        Rc::clone(&caller).handle(request.map(|body| Upload::new(Inbound::Http1(body))))
+    let tunnel: RefCell<Option<Box<Tunnel>>> = RefCell::new(None);
+    let service = service_fn(|request: Request<Incoming>| {
+        let request = request.map(|body| Upload::new(Inbound::Http1(body)));
+        let handled = Rc::clone(&caller).handle(request);
+        let tunnel = &tunnel;
+        async move {
+            let Ok(mut response) = handled.await;
+            if let Some(taken) = response.body_mut().take_tunnel() {
+                tunnel.replace(Some(taken));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
-    let connection = pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let connection = builder.serve_connection(TokioIo::new(wire), service);
+    let connection = pin!(connection.without_shutdown());
     match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {
-        Some(Ok(())) => {}
+        Some(Ok(parts)) => {
+            let mut wire = parts.io.into_inner();
+            match tunnel.take() {
+                None => {
+                    let _ = wire.shutdown().await;
+                }
+                Some(tunnel) => {
+                    let wire = Rewound::new(parts.read_buf, wire.stream);
+                    let carried = pin!(tunnel.run(wire, &watch.alarm));
+                    time::drive(&watch.alarm, carried, |_| false).await;
+                }
+            }
+        }
         Some(Err(error)) => tracing::debug!(%error, "connection of a caller ended"),
         None => {
             if matches!(watch.phase(), Phase::Head(_)) {
@@ -57,11 +83,11 @@ where
 }
 
 impl Tap for Rc<Watch> {
-    fn read(&self) {
+    fn read(&self, _: usize) {
         self.came();
     }
 
-    fn wrote(&self) {
+    fn wrote(&self, _: usize) {
         self.touch();
     }
 }

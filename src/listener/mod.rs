@@ -8,6 +8,7 @@ mod conn;
 mod http1;
 mod http2;
 mod stream;
+mod tcp;
 
 pub use accept::{Accepted, Door, Open, accept};
 pub use conn::serve;

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Hears of bytes as they pass. Called on every read and write: must be cheap.
 pub(crate) trait Tap {
     /// A read brought bytes.
-    fn read(&self);
+    fn read(&self, bytes: usize);
     /// A write took bytes.
-    fn wrote(&self) {}
+    fn wrote(&self, _bytes: usize) {}
 }
 
 /// Passes everything through.
@@ -29,8 +29,9 @@ impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.tap.read();
+        let bytes = buf.filled().len() - before;
+        if bytes > 0 {
+            self.tap.read(bytes);
         }
         result
     }
@@ -38,8 +39,8 @@ impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
 
 impl<S, T: Tap> Tapped<S, T> {
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if matches!(result, Poll::Ready(Ok(1..))) {
-            self.tap.wrote();
+        if let Poll::Ready(Ok(bytes @ 1..)) = result {
+            self.tap.wrote(bytes);
         }
         result
     }

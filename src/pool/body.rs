@@ -184,11 +184,16 @@ impl Source {
 }
 
 /// A response body from the upstream.
-pub struct Download(Inbound);
+pub struct Download(Option<Inbound>);
 
 impl Download {
     pub(super) fn new(body: Inbound) -> Self {
-        Self(body)
+        Self(Some(body))
+    }
+
+    /// No body.
+    pub const fn none() -> Self {
+        Self(None)
     }
 }
 
@@ -212,14 +217,18 @@ impl Body for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|_| Broken)
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx).map_err(|_| Broken),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.0.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        let body = self.0.as_ref();
+        body.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, Request, Response, Version};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::dial;
-use super::{Closed, Dialing, Download, Inbound, Observer, Pool, Socket, Upload};
+use super::{
+    Closed, Dialing, Download, Inbound, Observer, Place, Pool, Raw, Socket, Stream, Upload,
+};
 use crate::lifecycle::tasks;
-use crate::net::{Address, SocketStream, Tap, Tapped};
+use crate::net::{Address, Rewound, SocketStream, Tap, Tapped};
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -42,9 +46,13 @@ pub(super) struct Shelved {
 pub struct Idle(Connection);
 
 /// The hold on a connection's task; dropping it ends the task and so closes the socket.
-struct Lease {
+pub(super) struct Lease {
     sender: SendRequest<Upload>,
     task: AbortHandle,
+    /// Set where the next response may turn the connection into a tunnel.
+    upgrades: Arc<AtomicBool>,
+    /// What is left of the connection then.
+    left: Option<oneshot::Receiver<Left>>,
     peek: Option<Weak<SocketStream>>,
     /// Whether a byte came in since the last request was handed over.
     seen: Arc<AtomicBool>,
@@ -53,14 +61,20 @@ struct Lease {
     retires: Option<Instant>,
     observer: Arc<dyn Observer>,
     /// What the observer is told when this is dropped, wherever that happens.
-    why: Closed,
+    pub(super) why: Closed,
+}
+
+/// What an upgrade leaves of a connection.
+struct Left {
+    stream: Rewound<Box<dyn Stream>>,
+    place: Place,
 }
 
 /// Remembers that something came in.
 struct Seen(Arc<AtomicBool>);
 
 impl Tap for Seen {
-    fn read(&self) {
+    fn read(&self, _: usize) {
         self.0.store(true, Relaxed);
     }
 }
@@ -116,15 +130,33 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         .handshake(TokioIo::new(wire))
         .await
         .map_err(io::Error::other)?;
+    let upgrades = Arc::new(AtomicBool::new(false));
+    let (leave, left) = oneshot::channel();
+    let upgraded = Arc::clone(&upgrades);
     let task = tasks::spawn_local("upstream connection", async move {
-        // The outcome reaches whoever waits for a response; nobody else cares.
-        let _ = connection.await;
-        // The socket is closed by now: only then is its place free.
-        drop(place);
+        // Its failure reaches whoever waits for a response; nobody else cares.
+        let ended = connection.without_shutdown().await;
+        match ended {
+            Ok(parts) if upgraded.load(Relaxed) => {
+                let stream = parts.io.into_inner().stream;
+                let _ = leave.send(Left {
+                    stream: Rewound::new(parts.read_buf, stream),
+                    place,
+                });
+            }
+            Ok(parts) => {
+                let _ = parts.io.into_inner().shutdown().await;
+                // The socket is closed by now: only then is its place free.
+                drop(place);
+            }
+            Err(_) => drop(place),
+        }
     });
     let lease = Box::new(Lease {
         sender,
         task: task.abort_handle(),
+        upgrades,
+        left: Some(left),
         peek: peek.as_ref().map(Arc::downgrade),
         seen,
         endpoint,
@@ -152,6 +184,24 @@ impl Connection {
     /// Whether it carried an exchange before.
     pub fn reused(&self) -> bool {
         self.reused
+    }
+
+    /// Readies it for a request whose response may turn it into a tunnel.
+    pub fn may_upgrade(&self) {
+        if let Some(lease) = &self.lease {
+            lease.upgrades.store(true, Relaxed);
+        }
+    }
+
+    /// What is left of it after a response that made it a tunnel; `None` where it broke meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the connection.
+    pub async fn into_raw(mut self) -> Option<Raw> {
+        let mut lease = self.lease.take()?;
+        let Left { stream, place } = lease.left.take()?.await.ok()?;
+        Some(Raw::upgraded(stream, place, lease))
     }
 
     /// Sends a request and waits for the response head.

@@ -13,6 +13,7 @@ mod body;
 mod connection;
 mod dial;
 mod inbound;
+mod raw;
 mod replay;
 mod shelf;
 
@@ -20,17 +21,20 @@ pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
 pub use dial::{Dial, DialSocket, Dialed, Socket, Stream, is_our_limit};
 pub use inbound::{BrokenOff, Http2Body, Inbound};
+pub use raw::Raw;
 pub use replay::Unread;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use self::connection::Shelved;
 use self::shelf::{Shelf, Take};
-use crate::net::Address;
+use crate::net::{Address, Rewound};
 
 /// Limits of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +68,13 @@ pub enum Closed {
     Evicted,
     /// Its endpoint is gone from discovery.
     Removed,
+    /// It was a tunnel, which has ended.
+    Tunnel,
 }
 
 impl Closed {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Upstream,
         Self::Asked,
         Self::Abandoned,
@@ -77,6 +83,7 @@ impl Closed {
         Self::MaxIdle,
         Self::Evicted,
         Self::Removed,
+        Self::Tunnel,
     ];
 
     /// The word for metrics.
@@ -90,6 +97,7 @@ impl Closed {
             Self::MaxIdle => "max_idle",
             Self::Evicted => "evicted",
             Self::Removed => "removed",
+            Self::Tunnel => "tunnel",
         }
     }
 }
@@ -316,6 +324,28 @@ impl Dialing {
             .observer
             .opened(now.saturating_duration_since(started));
         connection::open(self, socket, now).await
+    }
+}
+
+impl Dialing {
+    /// Opens the connection for bytes of any protocol, which begin with `first`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::open`].
+    pub async fn open_raw(self, first: Vec<u8>) -> io::Result<Raw> {
+        let started = crate::time::now();
+        let mut stream = self.pool.dial.dial(&self.endpoint).await?.stream;
+        stream.write_all(&first).await?;
+        let took = crate::time::now().saturating_duration_since(started);
+        let observer = Arc::clone(&self.pool.observer);
+        observer.opened(took);
+        let stream = Rewound::new(Bytes::new(), stream);
+        Ok(Raw::dialled(stream, self.place, observer))
     }
 }
 

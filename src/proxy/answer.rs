@@ -1,14 +1,19 @@
 //! The upstream's answer: judged by its head, kept while it may be thrown away, handed over.
 
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::Body;
 
 use super::body::{ResponseBody, Stream, grpc_status};
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use super::request;
+use super::request::{self, Survey};
 use super::route::Route;
 use super::trial::Trial;
+use super::tunnel::Tunnel;
 use super::watch::Flow;
 use super::{Caller, reply};
 use crate::pool::Download;
@@ -102,6 +107,9 @@ impl Answer {
         let Self(mut stream) = self;
         exchange.status = stream.status;
         let head = stream.head.take();
+        if stream.tunnels {
+            return tunnel(*stream, head, exchange);
+        }
         let upload = stream.upload.take();
         let unread = upload.as_ref().is_some_and(|upload| !upload.finished()) && !exchange.read;
         if upload.is_some() {
@@ -127,13 +135,57 @@ impl Answer {
     }
 }
 
+/// The head after which the caller and the upstream have each other to themselves.
+fn tunnel(
+    stream: Stream,
+    head: Option<http::response::Parts>,
+    exchange: Exchange,
+) -> Response<ResponseBody> {
+    let upgrade = head
+        .as_ref()
+        .and_then(|head| head.headers.get(header::UPGRADE).cloned());
+    let watch = Rc::clone(&exchange.caller().watch);
+    let body = match exchange.serving().cloned() {
+        Some(route) => ResponseBody::tunnel(
+            Box::new(Tunnel {
+                carrier: stream.carrier,
+                exchange,
+                upstream: Arc::clone(&route.upstream),
+                idle: route.timeouts.tunnel_idle,
+                hold: (stream.endpoint, stream.slot),
+            }),
+            watch,
+            stream.at,
+        ),
+        None => ResponseBody::local(Bytes::new(), exchange),
+    };
+    let mut response = Response::new(body);
+    if let Some(head) = head {
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        *response.extensions_mut() = head.extensions;
+    }
+    let headers = response.headers_mut();
+    request::clean(headers);
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::CONTENT_LENGTH);
+    if let Some(upgrade) = upgrade {
+        headers.insert(header::UPGRADE, upgrade);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    response
+}
+
 /// The gRPC status that stands in the head, where there is one to look for.
 fn grpc(stream: &Stream, is_grpc: bool) -> Option<u32> {
     stream.headers().filter(|_| is_grpc).and_then(grpc_status)
 }
 
 /// Refuses an answer that we did not ask for or that cannot be framed.
-pub(super) fn checked(response: Response<Download>) -> Result<Response<Download>, ProxyError> {
+pub(super) fn checked(
+    response: Response<Download>,
+    survey: &Survey,
+) -> Result<Response<Download>, ProxyError> {
     let (mut codings, mut lengths) = (0, 0);
     for (name, value) in response.headers() {
         if *name == header::CONTENT_LENGTH {
@@ -152,7 +204,7 @@ pub(super) fn checked(response: Response<Download>) -> Result<Response<Download>
     if codings > 0 && lengths > 0 {
         return Err(ProxyError::BadResponse);
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !survey.is_upgraded_by(&response) {
         return Err(ProxyError::BadResponse);
     }
     Ok(response)

@@ -2,15 +2,16 @@
 
 use std::cell::RefCell;
 use std::future::pending;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::Caller;
 use super::answer::{Answer, checked};
-use super::body::Stream;
+use super::body::{Carrier, Stream};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::mangle::Mangle;
@@ -19,8 +20,8 @@ use super::request::{self, Survey};
 use super::route::Route;
 use super::trial::{Trial, UploadState};
 use crate::pool::{
-    Checkout, Connection, Dialing, Download, Granted, Idle, SendError, Upload, UploadObserver,
-    Waiting, is_our_limit,
+    Checkout, Connection, Download, Granted, Idle, Raw, SendError, Upload, UploadObserver, Waiting,
+    is_our_limit,
 };
 use crate::resilience::Verdict;
 use crate::resilience::fault::Action;
@@ -79,18 +80,20 @@ pub(super) async fn attempt(
         mangle: None,
     };
     match attempt.run(&endpoint, now).await {
-        Ok((response, connection)) => {
+        Ok((response, carrier)) => {
             let now = time::now();
             let took = attempt.trial.elapsed(now);
             exchange.first_byte.set(Some(took));
             attempt.trial.head(response.status().as_u16(), now);
             let (head, body) = response.into_parts();
+            let head_tunnels = head.status == StatusCode::SWITCHING_PROTOCOLS;
             let stream = Box::new(Stream {
                 status: head.status.as_u16(),
                 head: Some(head),
                 at: now,
+                tunnels: call.survey.connects || head_tunnels,
                 body,
-                connection,
+                carrier,
                 endpoint,
                 slot: None,
                 trailers: None,
@@ -120,11 +123,15 @@ impl Attempt<'_, '_> {
         &mut self,
         endpoint: &InFlight,
         now: Instant,
-    ) -> Result<(Response<Download>, Connection), Failed> {
+    ) -> Result<(Response<Download>, Carrier), Failed> {
         let mut now = now;
         if let Some(hit) = self.fault(now) {
             Box::pin(self.suffer(hit, now)).await?;
             now = time::now();
+        }
+        if self.call.survey.connects {
+            let raw = Box::pin(self.connect_raw(endpoint, now)).await?;
+            return Ok((Response::new(Download::none()), Carrier::Raw(raw)));
         }
         // At most twice: a kept connection may have died unnoticed, a fresh one has no excuse.
         let mut fresh = false;
@@ -136,7 +143,10 @@ impl Attempt<'_, '_> {
             let broken = self.upload.as_ref().and_then(|upload| upload.broken());
             let mut outgoing = self.call.outgoing.borrow_mut();
             match sent {
-                Ok(response) => return Ok((checked(response)?, connection)),
+                Ok(response) => {
+                    let response = checked(response, self.call.survey)?;
+                    return Ok((response, Carrier::Http(connection)));
+                }
                 // Whatever the connection says of it, the caller was first.
                 Err(_) if broken.is_some() => {
                     return Err(broken.unwrap_or(ProxyError::ClientGone).into());
@@ -256,13 +266,32 @@ impl Attempt<'_, '_> {
                 Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
             };
             match granted {
-                Granted::Dial(dialing) => return self.dial(dialing).await,
+                Granted::Dial(dialing) => return self.dial(dialing.open()).await,
                 Granted::Idle(idle) => {
                     if let Some(connection) = self.revive(idle, now).await? {
                         return Ok(connection);
                     }
                     now = time::now();
                 }
+            }
+        }
+    }
+
+    /// Opens a connection that is the caller's alone.
+    async fn connect_raw(&mut self, endpoint: &InFlight, now: Instant) -> Result<Raw, Failed> {
+        let Call { caller, route, .. } = self.call;
+        let pool = &route.upstream.pool;
+        let address = &endpoint.endpoint().address;
+        let give_up = now.checked_add(route.upstream.queue_timeout);
+        loop {
+            let granted = match pool.checkout(caller.proxy.worker, address, true, now) {
+                Checkout::Idle(idle) => Granted::Idle(idle),
+                Checkout::Dial(dialing) => Granted::Dial(dialing),
+                Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
+            };
+            // Only a place is of use.
+            if let Granted::Dial(dialing) = granted {
+                return self.dial(dialing.open_raw(Vec::new())).await;
             }
         }
     }
@@ -295,7 +324,8 @@ impl Attempt<'_, '_> {
         waited.map_err(|error| Failed(error, Verdict::Ignored))
     }
 
-    async fn dial(&self, dialing: Dialing) -> Result<Connection, Failed> {
+    /// Waits for a connection that is being opened.
+    async fn dial<T>(&self, opening: impl Future<Output = io::Result<T>>) -> Result<T, Failed> {
         let now = time::now();
         let own = self
             .call
@@ -305,7 +335,7 @@ impl Attempt<'_, '_> {
             .and_then(|connect| now.checked_add(connect));
         let own = own.map(|at| (at, ProxyError::ConnectTimeout));
         let alarm = &self.call.caller.watch.alarm;
-        let mut opening = Box::pin(dialing.open());
+        let mut opening = Box::pin(opening);
         let expiry = |now| self.expiry(now, own);
         let opened = alarm.race(now, opening.as_mut(), expiry).await?;
         let took = time::now().saturating_duration_since(now);
@@ -328,6 +358,9 @@ impl Attempt<'_, '_> {
         let upload = self.upload.as_ref();
         upload.inspect(|upload| upload.begin(time::now()));
         let idle = self.call.route.timeouts.stream_idle;
+        if self.call.survey.upgrade.is_some() {
+            connection.may_upgrade();
+        }
         let sent = pin!(connection.send(request));
         let alarm = &self.call.caller.watch.alarm;
         let expiry = |now| {

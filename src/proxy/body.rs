@@ -14,8 +14,9 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::mangle::{Cut, Mangle};
 use super::trial::{Trial, UploadState};
+use super::tunnel::Tunnel;
 use super::watch::Watch;
-use crate::pool::{Broken, Connection, Download};
+use crate::pool::{Broken, Connection, Download, Raw};
 use crate::resilience::Verdict;
 use crate::time;
 use crate::upstream::bulkhead::Slot;
@@ -24,7 +25,8 @@ use crate::upstream::endpoint::InFlight;
 /// What the caller is sent. Whatever the request holds is given back when this ends or is dropped.
 pub struct ResponseBody {
     kind: Kind,
-    exchange: Exchange,
+    /// `None` once the body became a tunnel, which ends it then.
+    exchange: Option<Exchange>,
     watch: Rc<Watch>,
     /// When it ended, once it has.
     ended: Instant,
@@ -36,6 +38,7 @@ pub struct ResponseBody {
 enum Kind {
     Local(Bytes),
     Upstream(Box<Stream>),
+    Tunnel(Box<Tunnel>),
     Ended,
 }
 
@@ -46,7 +49,7 @@ pub(super) struct Stream {
     /// When the head came.
     pub(super) at: Instant,
     pub(super) body: Download,
-    pub(super) connection: Connection,
+    pub(super) carrier: Carrier,
     pub(super) endpoint: InFlight,
     /// The request's slot, once this is what the caller gets.
     pub(super) slot: Option<Slot>,
@@ -57,8 +60,28 @@ pub(super) struct Stream {
     pub(super) trial: Option<Trial>,
     /// How far the caller's body has come, if there is one.
     pub(super) upload: Option<Arc<UploadState>>,
+    /// After the head comes a tunnel.
+    pub(super) tunnels: bool,
     /// An injected fault.
     pub(super) mangle: Option<Box<Mangle>>,
+}
+
+/// What an answer came by.
+pub(super) enum Carrier {
+    /// An exchange of HTTP.
+    Http(Connection),
+    /// A connection that carries anything.
+    Raw(Raw),
+}
+
+impl Carrier {
+    /// The bytes of the connection, where the answer has made it a tunnel; `None` where it broke.
+    pub(super) async fn into_raw(self) -> Option<Raw> {
+        match self {
+            Self::Http(connection) => connection.into_raw().await,
+            Self::Raw(raw) => Some(raw),
+        }
+    }
 }
 
 impl Stream {
@@ -118,7 +141,7 @@ impl ResponseBody {
         let ended = exchange.started;
         Self {
             kind: Kind::Local(body),
-            exchange,
+            exchange: Some(exchange),
             watch,
             ended,
             broken: false,
@@ -132,7 +155,7 @@ impl ResponseBody {
         let ended = stream.is_end();
         let mut body = Self {
             kind: Kind::Upstream(stream),
-            exchange,
+            exchange: Some(exchange),
             watch,
             ended: now,
             broken: false,
@@ -141,6 +164,34 @@ impl ResponseBody {
             body.finish(now);
         }
         body
+    }
+
+    /// No body: after the head, the connection or stream is a tunnel.
+    pub(super) fn tunnel(tunnel: Box<Tunnel>, watch: Rc<Watch>, now: Instant) -> Self {
+        Self {
+            kind: Kind::Tunnel(tunnel),
+            exchange: None,
+            watch,
+            ended: now,
+            broken: false,
+        }
+    }
+
+    /// What follows the head in place of a body, if it is a tunnel.
+    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match std::mem::replace(&mut self.kind, Kind::Ended) {
+            Kind::Tunnel(tunnel) => Some(tunnel),
+            other => {
+                self.kind = other;
+                None
+            }
+        }
+    }
+
+    fn end(&mut self, now: Instant) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.end(now);
+        }
     }
 
     /// The end of the body was reached.
@@ -154,24 +205,26 @@ impl ResponseBody {
             trial.judge(verdict, now);
         }
         // An answer that came before the upload's end leaves the connection in the middle of it.
-        let uploaded = self.exchange.is_uploaded();
+        let uploaded = self.exchange.as_ref().is_none_or(Exchange::is_uploaded);
         let Stream {
-            connection,
+            carrier,
             endpoint,
             slot,
             ..
         } = *stream;
-        if uploaded {
+        if uploaded && let Carrier::Http(connection) = carrier {
             connection.checkin(now);
         }
         drop((endpoint, slot));
-        self.exchange.end(now);
+        self.end(now);
     }
 
     /// What the whole or broken stream says about the upstream.
     fn verdict(&self, stream: &Stream, whole: bool) -> Verdict {
-        match self.exchange.serving() {
-            Some(route) if self.exchange.grpc => {
+        let exchange = self.exchange.as_ref();
+        let grpc = exchange.filter(|exchange| exchange.grpc);
+        match grpc.and_then(Exchange::serving) {
+            Some(route) => {
                 let status = stream.trailers.as_ref().and_then(grpc_status);
                 route.rules.grpc(stream.status, status, whole)
             }
@@ -191,8 +244,10 @@ impl ResponseBody {
             let verdict = self.verdict(&stream, false);
             trial.judge(verdict, now);
         }
-        self.exchange.abort(error);
-        self.exchange.end(now);
+        if let Some(exchange) = &mut self.exchange {
+            exchange.abort(error);
+            exchange.end(now);
+        }
         Aborted(error)
     }
 }
@@ -215,13 +270,15 @@ impl Body for ResponseBody {
             return Poll::Ready(Some(Err(this.fail(time::now()))));
         }
         let stream = match &mut this.kind {
-            Kind::Ended => return Poll::Ready(None),
+            Kind::Ended | Kind::Tunnel(_) => return Poll::Ready(None),
             Kind::Local(body) => {
                 let body = std::mem::take(body);
                 this.kind = Kind::Ended;
-                this.exchange.bytes_out = body.len() as u64;
                 this.ended = time::now();
-                this.exchange.end(this.ended);
+                if let Some(exchange) = &mut this.exchange {
+                    exchange.bytes_out = body.len() as u64;
+                    exchange.end(this.ended);
+                }
                 return Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))));
             }
             Kind::Upstream(stream) => stream,
@@ -234,12 +291,14 @@ impl Body for ResponseBody {
         match polled {
             Some(Ok(frame)) => {
                 this.watch.got(now);
-                if let Some(data) = frame.data_ref() {
-                    this.exchange.bytes_out += data.len() as u64;
-                } else if let Some(trailers) = frame.trailers_ref()
-                    && this.exchange.grpc
-                {
-                    stream.trailers = Some(trailers.clone());
+                if let Some(exchange) = &mut this.exchange {
+                    if let Some(data) = frame.data_ref() {
+                        exchange.bytes_out += data.len() as u64;
+                    } else if let Some(trailers) = frame.trailers_ref()
+                        && exchange.grpc
+                    {
+                        stream.trailers = Some(trailers.clone());
+                    }
                 }
                 // Nothing follows trailers, and nobody asks whether something does.
                 if stream.is_end() || frame.is_trailers() {
@@ -261,7 +320,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Ended => true,
+            Kind::Ended | Kind::Tunnel(_) => true,
             Kind::Local(body) => body.is_empty(),
             Kind::Upstream(stream) => stream.is_end(),
         }
@@ -269,7 +328,7 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Ended => SizeHint::with_exact(0),
+            Kind::Ended | Kind::Tunnel(_) => SizeHint::with_exact(0),
             Kind::Local(body) => SizeHint::with_exact(body.len() as u64),
             Kind::Upstream(stream) => stream.body.size_hint(),
         }
@@ -279,7 +338,8 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.kind, Kind::Ended) {
-            Kind::Ended => {}
+            // A tunnel that nobody took breaks off with its exchange.
+            Kind::Ended | Kind::Tunnel(_) => {}
             // A body that nobody polled: the head said it all, or the caller asked for the head.
             Kind::Local(_) => self.ended = time::now(),
             Kind::Upstream(_stream) => {
@@ -291,11 +351,13 @@ impl Drop for ResponseBody {
                     if let Some(trial) = flow.trial {
                         trial.judge(verdict, self.ended);
                     }
-                    self.exchange.abort(error);
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.abort(error);
+                    }
                 }
             }
         }
-        self.exchange.end(self.ended);
+        self.end(self.ended);
         self.watch.idle(self.ended);
     }
 }

@@ -59,6 +59,8 @@ pub enum ProxyError {
     AttemptTimeout,
     /// The upstream took no more of the request body for `stream_idle`.
     UpstreamIdle,
+    /// No byte passed through a tunnel for `tunnel_idle`.
+    TunnelIdle,
     /// `request` or `total` ran out.
     Deadline,
     /// The time that the caller itself gave ran out.
@@ -117,13 +119,14 @@ pub enum Reason {
     BadResponse,
     AttemptTimeout,
     UpstreamIdle,
+    TunnelIdle,
     Deadline,
     FaultInjected,
 }
 
 impl Reason {
     /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
@@ -143,6 +146,7 @@ impl Reason {
         Self::BadResponse,
         Self::AttemptTimeout,
         Self::UpstreamIdle,
+        Self::TunnelIdle,
         Self::Deadline,
         Self::FaultInjected,
     ];
@@ -169,6 +173,7 @@ impl Reason {
             Self::BadResponse => "bad_response",
             Self::AttemptTimeout => "attempt_timeout",
             Self::UpstreamIdle => "upstream_idle",
+            Self::TunnelIdle => "tunnel_idle",
             Self::Deadline => "deadline",
             Self::FaultInjected => "fault_injected",
         }
@@ -198,7 +203,7 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
@@ -223,6 +228,7 @@ impl ProxyError {
         Self::BadResponse,
         Self::AttemptTimeout,
         Self::UpstreamIdle,
+        Self::TunnelIdle,
         Self::Deadline,
         Self::ClientDeadline,
         Self::FaultAbort(503),
@@ -256,6 +262,7 @@ impl ProxyError {
             Self::BadResponse        => row(Upstream,   502, 14, "http_protocol_error",      Reason::BadResponse,    MaybeSent, Some(Failure),   "the upstream's answer is not valid HTTP"),
             Self::AttemptTimeout     => row(Upstream,   504,  4, "http_response_timeout",    Reason::AttemptTimeout, MaybeSent, Some(Failure),   "the upstream did not answer in time"),
             Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),
+            Self::TunnelIdle         => row(Upstream,   504,  4, "connection_read_timeout",  Reason::TunnelIdle,     Never,     Some(Ignored),   "nothing passed through the tunnel for too long"),
             Self::Deadline           => row(Upstream,   504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Failure),   "the request's time ran out"),
             Self::ClientDeadline     => row(Downstream, 504,  4, "http_response_timeout",    Reason::Deadline,       Never,     Some(Abandoned), "the time that the caller gave ran out"),
             Self::FaultAbort(status) => row(Upstream, status, 14, "proxy_internal_response",  Reason::FaultInjected,  MaybeSent, Some(Ignored),   "a fault was injected on purpose"),

@@ -52,6 +52,8 @@ pub(super) struct Exchange {
     pub(super) fault: Cell<Option<&'static str>>,
     pub(super) status: u16,
     pub(super) bytes_out: u64,
+    /// Bytes of the caller that passed through a tunnel.
+    pub(super) bytes_in: u64,
     reason: Option<Reason>,
     aborted: bool,
     ended: bool,
@@ -86,6 +88,7 @@ impl Exchange {
             fault: Cell::new(None),
             status: 0,
             bytes_out: 0,
+            bytes_in: 0,
             reason: None,
             aborted: false,
             ended: false,
@@ -202,7 +205,7 @@ impl Exchange {
                 .upload
                 .borrow()
                 .as_ref()
-                .map_or(0, |upload| upload.bytes()),
+                .map_or(self.bytes_in, |upload| upload.bytes()),
             bytes_out: self.bytes_out,
             aborted: self.aborted,
         }

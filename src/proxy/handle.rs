@@ -18,7 +18,7 @@ use super::outgoing::Outgoing;
 use super::request::Survey;
 use super::route::Route;
 use super::{Caller, hedge, reply, request, retry};
-use crate::config::model::Mode;
+use crate::config::model::{Mode, Protocol};
 use crate::pool::Upload;
 use crate::resilience::timeout::{Deadline, Due};
 use crate::telemetry::metrics::Refusal;
@@ -63,7 +63,10 @@ impl Caller {
         request: &mut Request<Upload>,
         exchange: &mut Exchange,
     ) -> Result<Answer, ProxyError> {
-        let survey = request::survey(request, &self.listener.downstream)?;
+        let survey = match self.listener.protocol {
+            Protocol::Tcp => Survey::of_connection(),
+            _ => request::survey(request, &self.listener.downstream)?,
+        };
         exchange.grpc = survey.grpc;
         exchange.expects = survey.has_expect;
         let routes = self.listener.routes.load();

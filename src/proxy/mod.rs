@@ -20,6 +20,7 @@ mod request;
 mod retry;
 pub mod route;
 mod trial;
+pub mod tunnel;
 pub mod watch;
 pub mod websocket;
 

@@ -6,10 +6,11 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 
 use super::error::ProxyError;
 use super::route::Route;
+use super::websocket;
 use crate::config::model;
 use crate::resilience::timeout::{self, Deadline};
 use crate::upstream::HostHeader;
@@ -33,10 +34,45 @@ pub(super) struct Survey {
     /// The caller waits to be told before it sends its body.
     pub(super) has_expect: bool,
     has_hop_by_hop: bool,
+    /// What the caller wants the connection to become, where it may.
+    pub(super) upgrade: Option<Upgrade>,
+    /// All that is asked for is a connection.
+    pub(super) connects: bool,
     /// The caller takes trailers.
     takes_trailers: bool,
     /// `Cookie` comes in pieces, as HTTP/2 allows.
     has_crumbs: bool,
+}
+
+/// Another protocol that a request asks for.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    /// Its name, as the caller wrote it.
+    protocol: HeaderValue,
+    /// What an upstream has to prove that it understood, for WebSocket.
+    key: Option<String>,
+}
+
+impl Survey {
+    /// Of what is no request: a connection that goes where its listener leads.
+    pub(super) fn of_connection() -> Self {
+        Self {
+            connects: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is this answer that was asked for by `Upgrade`.
+    pub(super) fn is_upgraded_by<B>(&self, response: &Response<B>) -> bool {
+        let Some(Upgrade { protocol, key }) = &self.upgrade else {
+            return false;
+        };
+        let agreed = response.headers().get(UPGRADE);
+        let agreed = agreed
+            .is_some_and(|agreed| agreed.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()));
+        let proved = |key| websocket::is_accepted(response, key);
+        agreed && key.as_deref().is_none_or(proved)
+    }
 }
 
 /// What a field takes beside its name and value: a colon, a space, the line's end.
@@ -108,11 +144,45 @@ pub(super) fn survey<B>(
     {
         return bad("a target of another host than the Host field's (RFC 9112 §3.2.2)");
     }
+    if survey.has_hop_by_hop && codings == 0 {
+        survey.upgrade = upgrade(request, limits);
+    }
     survey.has_crumbs = cookies > 1;
     if request.method() == Method::CONNECT {
         return bad("CONNECT is not served here");
     }
     Ok(survey)
+}
+
+/// What the request asks the connection to become, if it may become that. What it may not is left
+/// out, and the request goes on without (RFC 9110 §7.8).
+#[cold]
+fn upgrade<B>(request: &Request<B>, limits: &model::Downstream) -> Option<Upgrade> {
+    let headers = request.headers();
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let protocol = protocols.next().filter(|_| protocols.next().is_none())?;
+    let mut allowed = limits.upgrades.iter();
+    allowed.find(|name| protocol.as_bytes().eq_ignore_ascii_case(name.as_bytes()))?;
+    let mut options = headers.get_all(CONNECTION).iter();
+    let has_body = headers
+        .get(CONTENT_LENGTH)
+        .is_some_and(|length| length != "0");
+    if has_body
+        || request.version() != Version::HTTP_11
+        || !options.any(|options| has_token(options, b"upgrade"))
+    {
+        return None;
+    }
+    let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let key = is_websocket.then(|| websocket::key_of(request).ok().map(ToOwned::to_owned));
+    Some(Upgrade {
+        protocol: protocol.clone(),
+        // A handshake that is none is for the upstream to refuse.
+        key: match key {
+            Some(key) => Some(key?),
+            None => None,
+        },
+    })
 }
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), apart from `Transfer-Encoding`,
@@ -192,6 +262,11 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
         // RFC 9110 §10.1.4.
         headers.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(upgrade) = &survey.upgrade {
+        let headers = request.headers_mut();
+        headers.insert(UPGRADE, upgrade.protocol.clone());
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
     if survey.has_crumbs {
         join_cookies(request.headers_mut());

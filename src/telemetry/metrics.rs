@@ -22,7 +22,7 @@ use prometheus::{
 
 pub use self::breaker::BreakerMetrics;
 pub use self::route::{ListenerMetrics, OpenConnection, RouteMetrics};
-pub use self::upstream::{DnsFailure, Hedged, Refusal, UpstreamMetrics};
+pub use self::upstream::{Direction, DnsFailure, Hedged, Refusal, UpstreamMetrics};
 use super::gauges;
 use super::names::{self, Family};
 use crate::upstream::view::UpstreamView;
@@ -56,6 +56,8 @@ struct Families {
     hedges_skipped: IntCounterVec,
     would_hedge: IntCounterVec,
     failovers: IntCounterVec,
+    tunnels: IntCounterVec,
+    tunnel_bytes: IntCounterVec,
     faults: IntCounterVec,
     rate_limit_wait: HistogramVec,
     bulkhead_rejected: IntCounterVec,
@@ -117,6 +119,8 @@ impl Metrics {
             hedges_skipped: counter(&names::HEDGES_SKIPPED)?,
             would_hedge: counter(&names::WOULD_HEDGE)?,
             failovers: counter(&names::FAILOVERS)?,
+            tunnels: counter(&names::TUNNELS)?,
+            tunnel_bytes: counter(&names::TUNNEL_BYTES)?,
             faults: counter(&names::FAULTS)?,
             rate_limit_wait: histogram(&names::RATE_LIMIT_WAIT)?,
             bulkhead_rejected: counter(&names::BULKHEAD_REJECTED)?,

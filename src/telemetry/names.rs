@@ -27,6 +27,8 @@ pub const VERDICT: &str = "verdict";
 pub const CAUSE: &str = "cause";
 /// What an injected fault does.
 pub const ACTION: &str = "action";
+/// Which way bytes went.
+pub const DIRECTION: &str = "direction";
 /// The state left.
 pub const FROM: &str = "from";
 /// The state entered.
@@ -129,6 +131,11 @@ families! {
         "Hedges that observe mode did not send.";
     FAILOVERS = Counter "outrigger_failovers_total" [UPSTREAM],
         "Requests that this upstream could not answer and that went to its failover.";
+
+    TUNNELS = Counter "outrigger_tunnels_total" [UPSTREAM],
+        "Connections that became tunnels: upgrades, CONNECT and TCP.";
+    TUNNEL_BYTES = Counter "outrigger_tunnel_bytes_total" [UPSTREAM, DIRECTION],
+        "Bytes that passed through tunnels, towards the upstream and towards the caller.";
 
     BULKHEAD_IN_FLIGHT = Gauge "outrigger_bulkhead_in_flight" [UPSTREAM],
         "Requests that hold a slot.";

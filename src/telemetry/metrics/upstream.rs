@@ -33,6 +33,8 @@ impl Metrics {
             }),
             would_hedge: one(&families.would_hedge),
             failovers: one(&families.failovers),
+            tunnels: one(&families.tunnels),
+            tunnel_bytes: Direction::ALL.map(|way| with(&families.tunnel_bytes, way.as_str())),
             faults: ACTIONS.map(|action| with(&families.faults, action.as_str())),
             rate_limit_wait: families.rate_limit_wait.with_label_values(&[name]),
             queue_duration: families.queue_duration.with_label_values(&[name]),
@@ -62,6 +64,8 @@ pub struct UpstreamMetrics {
     hedges: [IntCounter; Hedged::ALL.len()],
     would_hedge: IntCounter,
     failovers: IntCounter,
+    tunnels: IntCounter,
+    tunnel_bytes: [IntCounter; Direction::ALL.len()],
     faults: [IntCounter; ACTIONS.len()],
     rate_limit_wait: Histogram,
     queue_duration: Histogram,
@@ -124,6 +128,16 @@ impl UpstreamMetrics {
     /// Counts a request that this upstream could not answer and that goes to the next one.
     pub fn failed_over(&self) {
         self.failovers.inc();
+    }
+
+    /// Counts a connection that became a tunnel.
+    pub fn tunnelled(&self) {
+        self.tunnels.inc();
+    }
+
+    /// Counts bytes that passed through a tunnel.
+    pub fn tunnel_passed(&self, direction: Direction, bytes: usize) {
+        self.tunnel_bytes[direction as usize].inc_by(bytes as u64);
     }
 
     /// Counts an attempt to which a fault was done on purpose.
@@ -232,6 +246,16 @@ words! {
         NoDelay = "no_delay",
         /// The request is not idempotent, or its body was not kept.
         NotReplayable = "not_replayable",
+    }
+}
+
+words! {
+    /// Which way bytes go through a tunnel.
+    pub Direction {
+        /// Towards the upstream.
+        Up = "up",
+        /// Towards the caller.
+        Down = "down",
     }
 }
 

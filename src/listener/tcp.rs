@@ -1,0 +1,35 @@
+//! One connection of a caller that is carried as it is.
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use http::{Method, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::pool::Upload;
+use crate::proxy::Caller;
+use crate::time;
+
+/// Connects a caller with the listener's upstream, past the policies that a request passes, and
+/// carries their bytes. Where that is refused, the connection is closed without a word: there is
+/// no protocol to say it in.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes both connections.
+pub(super) async fn serve<S>(caller: Caller, socket: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let caller = Rc::new(caller);
+    let alarm = caller.watch.alarm.clone();
+    let mut request = Request::new(Upload::empty());
+    *request.method_mut() = Method::CONNECT;
+    let carried = pin!(async {
+        let Ok(mut response) = caller.handle(request).await;
+        if let Some(tunnel) = response.body_mut().take_tunnel() {
+            tunnel.run(socket, &alarm).await;
+        }
+    });
+    time::drive(&alarm, carried, |_| false).await;
+}

@@ -1,0 +1,89 @@
+//! A connection that is not HTTP, or not any more: bytes both ways, until it is dropped.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::connection::Lease;
+use super::{Closed, Observer, Place, Stream};
+use crate::net::Rewound;
+
+/// The bytes of one connection. It holds the connection's place; dropping it closes the socket.
+pub struct Raw {
+    stream: Rewound<Box<dyn Stream>>,
+    /// Told of the end, where it was never anything else.
+    observer: Option<Arc<dyn Observer>>,
+    /// Tells of the end, where it was HTTP before.
+    _lease: Option<Box<Lease>>,
+    _place: Place,
+}
+
+impl Raw {
+    /// What an upgrade left of a connection.
+    pub(super) fn upgraded(
+        stream: Rewound<Box<dyn Stream>>,
+        place: Place,
+        mut lease: Box<Lease>,
+    ) -> Self {
+        lease.why = Closed::Tunnel;
+        Self {
+            stream,
+            observer: None,
+            _lease: Some(lease),
+            _place: place,
+        }
+    }
+
+    /// A fresh connection.
+    pub(super) fn dialled(
+        stream: Rewound<Box<dyn Stream>>,
+        place: Place,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            stream,
+            observer: Some(observer),
+            _lease: None,
+            _place: place,
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if let Some(observer) = &self.observer {
+            observer.closed(Closed::Tunnel);
+        }
+    }
+}
+
+impl AsyncRead for Raw {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Raw {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
