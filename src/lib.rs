@@ -26,4 +26,5 @@ pub mod rng;
 mod sync;
 pub mod telemetry;
 pub mod time;
+pub mod tls;
 pub mod upstream;
