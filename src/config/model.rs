@@ -441,12 +441,13 @@ pub struct Bulkhead {
     pub max_age: Option<Duration>,
 }
 
-/// `timeouts` table. `None` is `"off"`.
+/// `timeouts` table. `None` is `"off"`, and what is of no use to a TCP upstream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Timeouts {
     /// Dial to usable connection.
     pub connect: Option<Duration>,
-    /// Dispatch of an attempt to its response head, on the attempt clock.
+    /// Dispatch of an attempt to its response head, on the attempt clock; `connect` for a TCP
+    /// upstream.
     pub first_byte: Option<Duration>,
     /// Request head received to response head sent: queue and all attempts.
     pub request: Option<Duration>,

@@ -229,7 +229,7 @@ impl<'b> Builder<'b> {
         let balance = self.balance(&[section]);
         self.check_weights(&layers, balance.policy == Policy::RoundRobin);
         let protocol = tcp::protocol(&layers);
-        let upstream = Upstream {
+        let mut upstream = Upstream {
             name: Arc::from(section.name.as_str()),
             endpoints: self.endpoints(section),
             protocol,
@@ -254,7 +254,7 @@ impl<'b> Builder<'b> {
             bulkhead,
             timeouts,
         };
-        self.check_protocol(section, &upstream);
+        self.check_protocol(section, &mut upstream);
         upstream
     }
 

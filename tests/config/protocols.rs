@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use outrigger::config::Config;
 use outrigger::config::model::{
-    Forward, Forwarding, Http2, ListenerTls, Protocol, TlsVersion, UpstreamTls,
+    Forward, Forwarding, Http2, ListenerTls, Mode, Protocol, Timeouts, TlsVersion, UpstreamTls,
 };
 
 use super::model::good;
@@ -154,6 +154,53 @@ fn a_tcp_upstream_is_slow_when_it_is_slow_to_connect() {
     assert_eq!(slow(&config.upstreams[1].breaker), Some(ms(250)));
     let route = &config.listeners[3].routes[0];
     assert_eq!(slow(route.breaker.as_ref().unwrap()), Some(ms(1_000)));
+}
+
+#[test]
+fn a_tcp_upstream_inherits_nothing_of_http() {
+    let config = good(
+        r#"
+        [defaults]
+        timeouts = { request = "8s", total = "1h", deadline_header = "x-left" }
+        retry.retries = 2
+        forwarding.via = true
+        fallback = { status = 200 }
+        adaptive = { mode = "enforce" }
+        priority.classes.live = {}
+        [upstreams.db]
+        listen = "127.0.0.1:0"
+        dns = "db:5432"
+        protocol = "tcp"
+        [[listeners]]
+        address = "127.0.0.1:0"
+        routes = [{ upstream = "db", timeouts = { tunnel_idle = "1m" } }]
+        "#,
+    );
+    let db = &config.upstreams[0];
+    let timeouts = Timeouts {
+        connect: Some(ms(1_000)),
+        first_byte: Some(ms(1_000)),
+        request: None,
+        stream_idle: None,
+        tunnel_idle: Some(ms(3_600_000)),
+        total: None,
+        deadline_header: None,
+    };
+    assert_eq!(db.timeouts, timeouts);
+    assert_eq!(db.retry.mode, Mode::Off);
+    assert_eq!(db.forwarding, Forwarding::default());
+    assert_eq!((&db.fallback, &db.adaptive), (&None, &None));
+    assert_eq!(db.priority, None);
+    let route = &config.listeners[1].routes[0];
+    let tunnel_idle = Some(ms(60_000));
+    assert_eq!(
+        route.timeouts,
+        Timeouts {
+            tunnel_idle,
+            ..timeouts
+        }
+    );
+    assert_eq!((route.retry.mode, &route.fallback), (Mode::Off, &None));
 }
 
 #[test]

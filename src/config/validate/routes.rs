@@ -75,7 +75,7 @@ impl<'b> Builder<'b> {
         Listener {
             name: Arc::from(layers.text("name").unwrap_or_default()),
             address: layers.address("address").unwrap_or(NOWHERE),
-            protocol: self.spoken(section, written, &routes, upstreams),
+            protocol: self.spoken(section, written, &mut routes, upstreams),
             tls: self.listener_tls(section),
             downstream: self.downstream(&[section]),
             routes,

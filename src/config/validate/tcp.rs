@@ -1,13 +1,15 @@
 //! What makes no sense where bytes are passed on as they are.
 //!
 //! Reports only what stands in the tables of the TCP upstream and its route: what they inherit is
-//! meant for others.
+//! meant for others, and taken away here.
 
 use super::Builder;
 use super::layers::Layers;
 use crate::balance::Policy;
 use crate::config::diagnostic::Id;
-use crate::config::model::{Protocol, Route, Upstream};
+use crate::config::model::{
+    Fallback, Forwarding, Hedge, Mode, Protocol, Retry, Route, Timeouts, Upstream,
+};
 use crate::config::raw;
 use crate::config::section::Section;
 
@@ -39,9 +41,20 @@ const TIMES_OF_HTTP: [&str; 5] = [
 
 impl<'b> Builder<'b> {
     /// Looks at the keys of an upstream that only TCP, or only HTTP, has a use for.
-    pub(super) fn check_protocol(&mut self, section: &'b Section, upstream: &Upstream) {
+    pub(super) fn check_protocol(&mut self, section: &'b Section, upstream: &mut Upstream) {
         if upstream.protocol == Protocol::Tcp {
             self.check_tcp_keys(section);
+            let Upstream {
+                timeouts,
+                retry,
+                hedge,
+                fallback,
+                ..
+            } = upstream;
+            take_away(timeouts, retry, hedge, fallback);
+            upstream.forwarding = Forwarding::default();
+            upstream.priority = None;
+            upstream.adaptive = None;
             let balance = Layers::new(&[section], "balance", None);
             if matches!(upstream.balance.policy, Policy::RingHash(_)) {
                 self.report_of_http(&balance, "policy", "`ring_hash` hashes a field of requests");
@@ -86,12 +99,13 @@ impl<'b> Builder<'b> {
         &mut self,
         section: &'b Section,
         written: &'b [Section],
-        routes: &[Route],
+        routes: &mut [Route],
         upstreams: &[(&'b Section, Upstream)],
     ) -> Protocol {
         let layers = Layers::of(section, self.builtin.section(&raw::LISTENER));
         let asked = protocol(&layers);
-        let leads_to_tcp = |(section, route): &(&'b Section, &Route)| {
+        let many = routes.len() > 1;
+        let leads_to_tcp = |(section, route): &(&'b Section, &mut Route)| {
             let target = upstreams.get(route.upstream);
             let named = Layers::of(section, None).text("upstream");
             target.is_some_and(|(section, upstream)| {
@@ -99,10 +113,18 @@ impl<'b> Builder<'b> {
             })
         };
         let mut found = asked;
-        for (section, _) in written.iter().zip(routes).filter(leads_to_tcp) {
+        for (section, route) in written.iter().zip(routes).filter(leads_to_tcp) {
             found = Protocol::Tcp;
             self.check_tcp_keys(section);
-            if routes.len() > 1 {
+            let Route {
+                timeouts,
+                retry,
+                hedge,
+                fallback,
+                ..
+            } = route;
+            take_away(timeouts, retry, hedge, fallback);
+            if many {
                 self.report(
                     Id::ConflictingValues,
                     Some(section.span.clone()),
@@ -131,4 +153,21 @@ pub(super) fn protocol(layers: &Layers<'_>) -> Protocol {
         "tcp" => Protocol::Tcp,
         _ => Protocol::Auto,
     }
+}
+
+/// What looks at requests and responses does nothing; an attempt is over once it is connected.
+fn take_away(
+    timeouts: &mut Timeouts,
+    retry: &mut Retry,
+    hedge: &mut Option<Hedge>,
+    fallback: &mut Option<Fallback>,
+) {
+    timeouts.first_byte = timeouts.connect;
+    timeouts.request = None;
+    timeouts.stream_idle = None;
+    timeouts.total = None;
+    timeouts.deadline_header = None;
+    retry.mode = Mode::Off;
+    *hedge = None;
+    *fallback = None;
 }
