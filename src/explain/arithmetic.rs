@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::way::Way;
 use super::{number, time, timeline};
-use crate::config::model::Mode;
+use crate::config::model::{Mode, Protocol};
 use crate::resilience::hedge::Delay;
 
 /// Rates for which bounds are given, per second.
@@ -55,8 +55,12 @@ pub fn of(way: &Way<'_>) -> Vec<Fact> {
     facts.extend(retry_after(way));
     facts.extend(retry_load(way));
     facts.extend(hedge_load(way));
-    facts.push(admitted(way));
-    facts.extend(queue(way));
+    if way.upstream.protocol == Protocol::Tcp {
+        facts.push(tunnel(way));
+    } else {
+        facts.push(admitted(way));
+        facts.extend(queue(way));
+    }
     facts.extend(adaptive(way));
     facts.extend(rate_limit(way));
     facts.extend(failover(way));
@@ -67,10 +71,14 @@ pub fn of(way: &Way<'_>) -> Vec<Fact> {
 fn worst_case(way: &Way<'_>) -> Fact {
     let line = timeline::of(way);
     let (head, alone) = (line.head(), line.without_deadline);
+    let what = match way.upstream.protocol {
+        Protocol::Tcp => "connection",
+        _ => "response head",
+    };
     let text = match (line.is_cut(), head) {
-        (_, None) => "a response head may take for ever: nothing limits it".to_owned(),
+        (_, None) => format!("a {what} may take for ever: nothing limits it"),
         (true, Some(head)) => format!(
-            "the response head takes at most {}, by the deadline; without it {}; {} of {} attempts \
+            "the {what} takes at most {}, by the deadline; without it {}; {} of {} attempts \
              start in time",
             time(head),
             or_unlimited(alone),
@@ -78,7 +86,7 @@ fn worst_case(way: &Way<'_>) -> Fact {
             line.attempts
         ),
         (false, Some(head)) => format!(
-            "the response head takes at most {}, with {} attempt{}",
+            "the {what} takes at most {}, with {} attempt{}",
             time(head),
             line.attempts,
             if line.attempts == 1 { "" } else { "s" }
@@ -165,6 +173,25 @@ fn hedge_load(way: &Way<'_>) -> Option<Fact> {
     );
     let fact = Fact::new("hedge-load", text).with("ratio", ratio);
     Some(fact.with("expected_ratio", expected))
+}
+
+/// A connection holds its place for as long as it stands, which nothing else bounds.
+fn tunnel(way: &Way<'_>) -> Fact {
+    let idle = way.timeouts.tunnel_idle;
+    let until = idle.map_or_else(
+        || "until either side ends it".to_owned(),
+        |idle| {
+            format!(
+                "until either side ends it, or nothing has passed for {}",
+                time(idle)
+            )
+        },
+    );
+    let places = way.places();
+    let text = format!("{places} connections stand at once, each {until}");
+    Fact::new("tunnel", text)
+        .with("in_flight", places as f64)
+        .with("idle_ms", idle.map(millis))
 }
 
 /// Little's law: requests in flight = rate * latency.

@@ -5,12 +5,13 @@
 //! defaults have no lints. What [`crate::config`] warns of is not said again.
 
 mod attempts;
+mod protocols;
 
 use std::time::Duration;
 
 use super::time;
 use super::way::Way;
-use crate::config::model::{Config, Mode, Route};
+use crate::config::model::{Config, Listener, Mode, Protocol, Route};
 use crate::resilience::WHOLE;
 
 /// One finding.
@@ -22,6 +23,13 @@ pub struct Lint {
     pub message: String,
     /// What to do about it.
     pub help: String,
+}
+
+/// What only this request runs into.
+pub fn of_request(way: &Way<'_>, listener: &Listener) -> Vec<Lint> {
+    let mut lints = Vec::new();
+    protocols::grpc(way, listener, &mut lints);
+    lints
 }
 
 /// Everything about `route` and the upstream that it leads to, for a request that says nothing of
@@ -44,6 +52,8 @@ pub fn lint(config: &Config, route: &Route) -> Vec<Lint> {
         rate_limit,
         ejection,
         attempts::failover,
+        protocols::pins,
+        protocols::forward,
     ] {
         check(&way, &mut lints);
     }
@@ -82,6 +92,16 @@ fn waits(way: &Way<'_>, lints: &mut Vec<Lint>) {
             ),
             "lower `queue_timeout` and `max_wait` well below `request`",
         ),
+        None if way.upstream.protocol == Protocol::Tcp => {
+            if way.timeouts.connect.is_none() {
+                report(
+                    lints,
+                    "no-time-limit",
+                    "nothing ends a connection that is not accepted: `connect` is off",
+                    "set `connect`, so that a hung upstream gives its slots back",
+                );
+            }
+        }
         None if way.timeouts.first_byte.is_none() => report(
             lints,
             "no-time-limit",
@@ -98,7 +118,7 @@ fn bulkhead(way: &Way<'_>, lints: &mut Vec<Lint>) {
     if bulkhead.mode != Mode::Enforce {
         return;
     }
-    if bulkhead.max_connections < bulkhead.max_requests {
+    if way.carried() < bulkhead.max_requests && way.is_http2().is_some() {
         report(
             lints,
             "too-few-connections",

@@ -69,7 +69,7 @@ pub fn explain<'a>(
                 policies: policies::of(&way, route, now),
                 timeline: timeline::of(&way),
                 facts: arithmetic::of(&way),
-                lints: lint::lint(config, route),
+                lints: [lint::lint(config, route), lint::of_request(&way, listener)].concat(),
                 way,
             })
         })

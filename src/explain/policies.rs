@@ -1,13 +1,14 @@
 //! What applies on a way, policy by policy, in the words of the configuration.
 
 mod attempts;
+pub(super) mod protocols;
 
 use std::time::Duration;
 
 use super::time;
 use super::way::Way;
 use crate::balance::{self, HashKey};
-use crate::config::model::{Fault, HostHeader, Mode, Priority, Route};
+use crate::config::model::{Fault, HostHeader, Mode, Priority, Protocol, Route, Upstream};
 use crate::config::show_duration;
 use crate::resilience::WHOLE;
 use crate::resilience::adaptive::Algorithm;
@@ -118,11 +119,14 @@ pub fn of(way: &Way<'_>, route: &Route, now: Duration) -> Vec<Policy> {
         });
     }
     all.push(attempts::breaker(way));
-    all.push(attempts::retry(way));
-    all.push(attempts::budget(way));
+    if upstream.protocol != Protocol::Tcp {
+        all.push(attempts::retry(way));
+        all.push(attempts::budget(way));
+    }
     all.extend(way.hedge.map(|hedge| attempts::hedge(way, hedge)));
     all.push(endpoints(way));
     all.push(ejection(way));
+    all.extend(protocols::all(way));
     if let Some(next) = way.failover() {
         let mut names = Vec::new();
         let mut hop = Some(next);
@@ -144,11 +148,15 @@ pub fn of(way: &Way<'_>, route: &Route, now: Duration) -> Vec<Policy> {
 
 fn timeouts(way: &Way<'_>) -> Policy {
     let timeouts = way.timeouts;
-    let policy = Policy::new("timeouts", None)
-        .time("connect", timeouts.connect)
+    let policy = Policy::new("timeouts", None).time("connect", timeouts.connect);
+    if way.upstream.protocol == Protocol::Tcp {
+        return policy.time("tunnel_idle", timeouts.tunnel_idle);
+    }
+    let policy = policy
         .time("first_byte", timeouts.first_byte)
         .time("request", timeouts.request)
         .time("stream_idle", timeouts.stream_idle)
+        .time("tunnel_idle", timeouts.tunnel_idle)
         .time("total", timeouts.total);
     let policy = match &timeouts.deadline_header {
         Some(name) => policy.set("deadline_header", name),
@@ -253,10 +261,12 @@ fn fault(fault: &Fault, now: Duration) -> Policy {
 }
 
 /// What the upstream sees in `Host`.
-pub(super) fn host(header: &HostHeader) -> &str {
-    match header {
-        HostHeader::Endpoint => "the endpoint's name",
-        HostHeader::Preserve => "as the caller sent it",
-        HostHeader::Literal(value) => value,
+pub(super) fn host(upstream: &Upstream) -> &str {
+    match (&upstream.host, upstream.protocol) {
+        (_, Protocol::Tcp) => "none",
+        _ if upstream.forward.is_some() => "the host that the caller names",
+        (HostHeader::Endpoint, _) => "the endpoint's name",
+        (HostHeader::Preserve, _) => "as the caller sent it",
+        (HostHeader::Literal(value), _) => value,
     }
 }

@@ -1,6 +1,7 @@
 //! Routes that are found and missed, and worst cases worked out by hand.
 
 mod lints;
+mod protocols;
 mod rates;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::policies::{self, Policy};
 use super::timeline::{Segment, Timeline, What};
 use super::{Explanation, Lost, Request, time};
-use crate::config::model::EndpointAddress;
+use crate::config::model::{EndpointAddress, Protocol};
 
 /// Greatest length of a line.
 const WIDTH: usize = 96;
@@ -83,10 +83,18 @@ fn one(out: &mut String, request: &Request, explanation: &Explanation<'_>) {
     } = explanation;
     line(out, &asked(request));
     out.push('\n');
+    let spoken = match (listener.protocol, &listener.tls) {
+        (Protocol::Auto | Protocol::Tcp, None) => "",
+        (Protocol::Auto | Protocol::Tcp, Some(_)) => ", over TLS",
+        (Protocol::Http1, None) => ", HTTP/1.1 alone",
+        (Protocol::Http1, Some(_)) => ", HTTP/1.1 alone, over TLS",
+        (Protocol::Http2, None) => ", HTTP/2 alone",
+        (Protocol::Http2, Some(_)) => ", HTTP/2 alone, over TLS",
+    };
     wrapped(
         out,
         "listener   ",
-        &format!("{} at {}", listener.name, listener.address),
+        &format!("{} at {}{spoken}", listener.name, listener.address),
     );
     let mut conditions = Vec::new();
     conditions.extend(route.host.as_ref().map(|host| format!("host {host}")));
@@ -106,8 +114,11 @@ fn one(out: &mut String, request: &Request, explanation: &Explanation<'_>) {
     };
     wrapped(out, "route      ", &format!("{}: {conditions}", route.name));
     wrapped(out, "upstream   ", &way.upstream.name);
-    wrapped(out, "endpoints  ", &endpoints(explanation).join(", "));
-    wrapped(out, "host       ", policies::host(&way.upstream.host));
+    wrapped(out, "protocol   ", &policies::protocols::spoken(way));
+    if way.upstream.forward.is_none() {
+        wrapped(out, "endpoints  ", &endpoints(explanation).join(", "));
+    }
+    wrapped(out, "host       ", policies::host(way.upstream));
     out.push_str("\nWhat applies\n");
     for policy in &explanation.policies {
         applies(out, policy);

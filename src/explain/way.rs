@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
+
 use super::Request;
 use crate::config::model::{
-    Breaker, Class, Config, Fallback, Hedge, Mode, Retry, Route, Timeouts, Upstream,
+    Breaker, Class, Config, Fallback, Hedge, Mode, Protocol, Retry, Route, Timeouts, Upstream,
 };
 use crate::resilience::WHOLE;
 use crate::resilience::hedge::Delay;
@@ -170,7 +172,7 @@ impl<'a> Way<'a> {
     /// The longest wait of an attempt for a connection: none where there is one for every slot.
     pub fn connection_wait(&self) -> Duration {
         let bulkhead = &self.upstream.bulkhead;
-        if bulkhead.mode == Mode::Enforce && bulkhead.max_connections >= bulkhead.max_requests {
+        if bulkhead.mode == Mode::Enforce && self.carried() >= bulkhead.max_requests {
             Duration::ZERO
         } else {
             bulkhead.queue_timeout
@@ -181,10 +183,39 @@ impl<'a> Way<'a> {
     pub fn places(&self) -> usize {
         let bulkhead = &self.upstream.bulkhead;
         if bulkhead.mode == Mode::Enforce {
-            bulkhead.max_requests.min(bulkhead.max_connections)
+            bulkhead.max_requests.min(self.carried())
         } else {
-            bulkhead.max_connections
+            self.carried()
         }
+    }
+
+    /// Requests that all connections carry at once; where TLS agrees on HTTP/2 it is more.
+    pub fn carried(&self) -> usize {
+        let streams = match self.upstream.protocol {
+            Protocol::Http2 => self.upstream.http2.max_streams,
+            _ => 1,
+        };
+        let streams = usize::try_from(streams).unwrap_or(usize::MAX);
+        self.upstream
+            .bulkhead
+            .max_connections
+            .saturating_mul(streams)
+    }
+
+    /// Whether HTTP/2 is spoken; `None` if TLS is to agree on it.
+    pub fn is_http2(&self) -> Option<bool> {
+        match (self.upstream.protocol, &self.upstream.tls) {
+            (Protocol::Http2, _) => Some(true),
+            (Protocol::Auto, Some(_)) => None,
+            _ => Some(false),
+        }
+    }
+
+    /// Whether the request is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        let of = |request: &Request| request.headers.get(CONTENT_TYPE).cloned();
+        let value = self.request.and_then(of);
+        value.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
     }
 
     /// Why `adaptive` or `priority` in this mode enforces nothing: the bulkhead carries them out.

@@ -125,7 +125,7 @@ fn each_lint_fires_where_it_should() {
 }
 
 #[track_caller]
-fn assert_in_manual(id: &str) {
+pub(super) fn assert_in_manual(id: &str) {
     let manual = include_str!("../../../docs/explain.md");
     assert!(manual.contains(&format!("| `{id}` |")), "{id}");
 }
