@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Id, Span, did_you_mean, suggest};
 use super::model::Endpoint;
 use super::raw::{Default, Kind, Table};
 use super::tree::{self, Node, Value};
-use super::value::{self, Invalid};
+use super::value::{self, Invalid, Scheme};
 use crate::net::Address;
 use crate::resilience::breaker::Window;
 
@@ -33,7 +33,7 @@ pub(super) enum Setting {
     /// An address; `None` is `"off"`.
     Address(Option<Address>),
     /// An endpoint.
-    Endpoint(Endpoint),
+    Endpoint(Scheme, Endpoint),
     /// An inclusive range of statuses.
     Statuses(u16, u16),
     /// Name and value of a header field.

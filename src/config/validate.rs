@@ -229,11 +229,13 @@ impl<'b> Builder<'b> {
         let balance = self.balance(&[section]);
         self.check_weights(&layers, balance.policy == Policy::RoundRobin);
         let protocol = tcp::protocol(&layers);
+        let endpoints = self.endpoints(section, protocol);
+        let is_secure = endpoints.iter().any(|endpoint| endpoint.tls);
         let mut upstream = Upstream {
             name: Arc::from(section.name.as_str()),
-            endpoints: self.endpoints(section),
+            endpoints,
             protocol,
-            tls: self.upstream_tls(section, false),
+            tls: self.upstream_tls(section, is_secure),
             http2: self.http2(&[section]),
             forwarding: self.forwarding(&[section]),
             proxy_protocol: layers.bool("proxy_protocol"),

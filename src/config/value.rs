@@ -20,7 +20,7 @@ pub(super) use field::{
 };
 pub(super) use moment::moment;
 pub(super) use place::{
-    address, address_or_off, dns_name, dns_server, endpoint, host_header, host_pattern,
+    Scheme, address, address_or_off, dns_name, dns_server, endpoint, host_header, host_pattern,
 };
 pub(super) use secure::{file, pin, server_name};
 pub(super) use target::{network, target};

@@ -151,7 +151,11 @@ pub(super) fn endpoints(explanation: &Explanation<'_>) -> Vec<String> {
         .iter()
         .map(|endpoint| match &endpoint.address {
             EndpointAddress::Name { host, port } => {
-                let scheme = if endpoint.tls { "https" } else { "http" };
+                let scheme = match (explanation.way.upstream.protocol, endpoint.tls) {
+                    (Protocol::Tcp, _) => "tcp",
+                    (_, true) => "https",
+                    (_, false) => "http",
+                };
                 format!("{scheme}://{}:{port}", name(host))
             }
             EndpointAddress::Unix(path) => format!("unix:{}", path.display()),

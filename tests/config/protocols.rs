@@ -22,7 +22,7 @@ fn protocols() -> Config {
 #[test]
 fn callers_are_bounded() {
     let config = protocols();
-    let [ours, defaults] = [&config.listeners[3], &config.listeners[0]];
+    let [ours, defaults] = [&config.listeners[5], &config.listeners[0]];
     let downstream = &defaults.downstream;
     assert_eq!(downstream.max_connections_per_client, Some(100));
     assert_eq!(downstream.max_target_bytes, 256);
@@ -114,7 +114,7 @@ fn what_is_spoken_is_read() {
         pins: vec![std::array::from_fn(|at| u8::try_from(at).unwrap())],
     };
     assert_eq!(upstream.tls, Some(tls));
-    let listener = &config.listeners[4];
+    let listener = &config.listeners[6];
     assert_eq!(listener.protocol, Protocol::Http2);
     let tls = ListenerTls {
         cert: PathBuf::from("/etc/cert.pem"),
@@ -125,26 +125,46 @@ fn what_is_spoken_is_read() {
     assert_eq!(listener.tls, Some(tls));
 }
 
+/// As it is where the table says nothing.
+fn plain_tls() -> UpstreamTls {
+    UpstreamTls {
+        ca: None,
+        server_name: None,
+        cert: None,
+        key: None,
+        min_version: TlsVersion::V1_2,
+        pins: Vec::new(),
+    }
+}
+
+#[test]
+fn endpoints_are_encrypted_by_scheme_or_by_table() {
+    let config = protocols();
+    let secure = |n: usize| {
+        let endpoints = config.upstreams[n].endpoints.iter();
+        endpoints.map(|endpoint| endpoint.tls).collect::<Vec<_>>()
+    };
+    // `dns` and `tcp://` by the table, `https://` without.
+    assert_eq!(secure(0), [true]);
+    assert_eq!(secure(1), [true]);
+    assert_eq!(secure(2), [false, false]);
+    assert_eq!(secure(4), [true, true]);
+    assert_eq!(secure(5), [true, true]);
+    assert_eq!(config.upstreams[2].tls, None);
+    assert_eq!(config.upstreams[4].tls, Some(plain_tls()));
+    assert!(config.upstreams[5].tls.is_some());
+}
+
 #[test]
 fn a_tcp_upstream_makes_a_tcp_listener() {
     let config = protocols();
     let db = &config.upstreams[1];
     assert_eq!(db.protocol, Protocol::Tcp);
     assert!(db.proxy_protocol);
-    assert_eq!(
-        db.tls,
-        Some(UpstreamTls {
-            ca: None,
-            server_name: None,
-            cert: None,
-            key: None,
-            min_version: TlsVersion::V1_2,
-            pins: Vec::new(),
-        })
-    );
+    assert_eq!(db.tls, Some(plain_tls()));
     let spoken: Vec<_> = config.listeners.iter().map(|each| each.protocol).collect();
     let [auto, tcp] = [Protocol::Auto, Protocol::Tcp];
-    assert_eq!(spoken, [auto, tcp, auto, tcp, Protocol::Http2]);
+    assert_eq!(spoken, [auto, tcp, auto, auto, tcp, tcp, Protocol::Http2]);
 }
 
 #[test]
@@ -152,7 +172,7 @@ fn a_tcp_upstream_is_slow_when_it_is_slow_to_connect() {
     let config = protocols();
     let slow = |breaker: &outrigger::config::model::Breaker| breaker.settings.slow_call;
     assert_eq!(slow(&config.upstreams[1].breaker), Some(ms(250)));
-    let route = &config.listeners[3].routes[0];
+    let route = &config.listeners[5].routes[0];
     assert_eq!(slow(route.breaker.as_ref().unwrap()), Some(ms(1_000)));
 }
 
@@ -215,6 +235,7 @@ fn an_upstream_may_leave_the_host_to_callers() {
             "[2001:db8::1]:443",
             "10.0.0.7",
             "*:8443",
+            "192.168.0.0/16:*",
         ]
         .map(str::to_owned)
         .to_vec(),

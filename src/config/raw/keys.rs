@@ -315,7 +315,7 @@ pub static UPSTREAM: Table = Table {
         key(
             "endpoints",
             Kind::List(&form(
-                "`\"http://host:port\"`, `\"https://host:port\"` or `\"unix:/path\"`",
+                "`\"http://host:port\"`, `\"https://host:port\"`, `\"tcp://host:port\"` or `\"unix:/path\"`",
                 value::endpoint,
             )),
             Derived(

@@ -121,7 +121,7 @@ pub static LISTENER_TLS: Table = Table {
 /// `tls` of an upstream.
 pub static UPSTREAM_TLS: Table = Table {
     title: "`tls` of an upstream",
-    doc: "How an upstream is spoken to over TLS; its certificate is always checked.\n`https://` endpoints need no such table; those found by `dns` and TCP upstreams are spoken to over TLS where it is given, `tls = {}` at the least.\nThe files are read again when they change.",
+    doc: "How an upstream is spoken to over TLS; its certificate is always checked.\n`https://` endpoints need no such table; those of `dns`, `tcp://` and `unix:` are spoken to over TLS where it is given, `tls = {}` at the least.\nThe files are read again when they change.",
     keys: &[
         key(
             "ca",
@@ -186,11 +186,11 @@ pub static FORWARD: Table = Table {
         key(
             "allow",
             Kind::List(&form(
-                "a host, `\"*.\"` and a host, or `\"*\"`, with a port or without",
+                "a host, `\"*.\"` and a host, a network or `\"*\"`, each with a port or without",
                 value::target,
             )),
             Required("[\"api.example.com\", \"*.example.org:443\"]"),
-            "Targets that callers may name; `*.` stands for one or more labels, and no port for any port.",
+            "Targets that callers may name; `*.` stands for one or more labels, `:*` for any port, and no port for 80 and 443.",
         ),
         key(
             "allow_addresses",

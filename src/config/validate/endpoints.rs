@@ -3,11 +3,13 @@
 use super::Builder;
 use super::layers::{self, Layers};
 use crate::config::diagnostic::{Id, did_you_mean};
-use crate::config::model::{Endpoint, HostHeader};
+use crate::config::model::{Endpoint, HostHeader, Protocol};
 use crate::config::section::{Section, Setting};
+use crate::config::value::Scheme;
 
 impl Builder<'_> {
-    pub(super) fn endpoints(&mut self, section: &Section) -> Vec<Endpoint> {
+    /// The endpoints. What their schemes leave open, `protocol` and `tls` say.
+    pub(super) fn endpoints(&mut self, section: &Section, protocol: Protocol) -> Vec<Endpoint> {
         let given = (section.get("endpoints"), section.get("dns"));
         match (section.has("endpoints"), section.has("dns")) {
             (false, false) if !section.has("forward") => self.report(
@@ -34,26 +36,17 @@ impl Builder<'_> {
             .iter()
             .zip(weights.into_iter().chain(std::iter::repeat(1)))
         {
-            let Setting::Endpoint(endpoint) = setting else {
+            let Setting::Endpoint(scheme, endpoint) = setting else {
                 continue;
             };
+            let endpoint = with_tls(section, *scheme, endpoint);
             let mut known = endpoints.iter();
             if !known.any(|known| known.address == endpoint.address && known.tls == endpoint.tls) {
-                endpoints.push(Endpoint {
-                    weight,
-                    ..endpoint.clone()
-                });
+                endpoints.push(Endpoint { weight, ..endpoint });
             }
         }
-        let (secure, plain): (Vec<_>, Vec<_>) = endpoints.iter().partition(|one| one.tls);
-        if !secure.is_empty() && !plain.is_empty() {
-            self.report(
-                Id::ConflictingValues,
-                given.0.map(|located| located.span.clone()),
-                "some of these endpoints are spoken to over TLS and some are not",
-                "write all of them with `https://` or all without, or make two upstreams",
-            );
-        }
+        self.check_schemes(section, protocol, written);
+        self.check_secure(section, &endpoints);
         match given {
             (Some(located), _) if endpoints.is_empty() => self.report(
                 Id::BadEndpoint,
@@ -62,13 +55,59 @@ impl Builder<'_> {
                 "write `[\"http://host:port\"]`",
             ),
             (None, Some(located)) => {
-                if let Setting::Endpoint(endpoint) = &located.setting {
-                    endpoints.push(endpoint.clone());
+                if let Setting::Endpoint(scheme, endpoint) = &located.setting {
+                    endpoints.push(with_tls(section, *scheme, endpoint));
                 }
             }
             _ => {}
         }
         endpoints
+    }
+
+    /// Endpoints of HTTP and of TCP are told apart by their schemes.
+    fn check_schemes(&mut self, section: &Section, protocol: Protocol, written: &[Setting]) {
+        let has = |wanted| {
+            let is_it =
+                |each: &Setting| matches!(each, Setting::Endpoint(scheme, _) if *scheme == wanted);
+            written.iter().any(is_it)
+        };
+        let span = Layers::of(section, None).span("endpoints");
+        if protocol == Protocol::Tcp && has(Scheme::Http) {
+            self.report(
+                Id::ConflictingValues,
+                span,
+                "some of these endpoints are spoken to by HTTP, but `protocol` is \"tcp\"",
+                "write `\"tcp://host:port\"`; with TLS, `tls = {}` beside it",
+            );
+        } else if protocol != Protocol::Tcp && has(Scheme::Tcp) && !section.is_broken("protocol") {
+            self.report(
+                Id::ConflictingValues,
+                span,
+                "some of these endpoints are spoken to by TCP, but `protocol` is not \"tcp\"",
+                "add `protocol = \"tcp\"`, or write `\"http://host:port\"`",
+            );
+        }
+    }
+
+    /// Either all endpoints are spoken to over TLS or none is.
+    fn check_secure(&mut self, section: &Section, endpoints: &[Endpoint]) {
+        let layers = Layers::of(section, None);
+        let (secure, plain): (Vec<_>, Vec<_>) = endpoints.iter().partition(|one| one.tls);
+        if !secure.is_empty() && !plain.is_empty() {
+            self.report(
+                Id::ConflictingValues,
+                layers.span("endpoints"),
+                "some of these endpoints are spoken to over TLS and some are not",
+                "write all of them with `https://` or all without, or make two upstreams",
+            );
+        } else if layers.span("tls").is_some() && !plain.is_empty() {
+            self.report(
+                Id::ConflictingValues,
+                layers.span("tls"),
+                "these endpoints are spoken to without TLS",
+                "write them with `https://`, or remove this",
+            );
+        }
     }
 
     /// The weights of the endpoints, of which there are `count`.
@@ -113,5 +152,13 @@ impl Builder<'_> {
                 HostHeader::Literal(host.to_owned())
             }
         }
+    }
+}
+
+/// The endpoint, over TLS if the table says so where its scheme does not.
+fn with_tls(section: &Section, scheme: Scheme, endpoint: &Endpoint) -> Endpoint {
+    Endpoint {
+        tls: endpoint.tls || (scheme != Scheme::Http && section.has("tls")),
+        ..endpoint.clone()
     }
 }

@@ -65,8 +65,19 @@ pub(in crate::config) fn dns_server(text: &str) -> Result<Setting, Invalid> {
         })
 }
 
+/// What a string says of how an endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Scheme {
+    /// HTTP, with TLS or without.
+    Http,
+    /// Bytes.
+    Tcp,
+    /// Nothing: other keys do.
+    None,
+}
+
 /// Reads `"http://host:port"` or `"https://host:port"`, where the port is that of the scheme unless
-/// given, or `"unix:/path"`.
+/// given, `"tcp://host:port"`, or `"unix:/path"`.
 pub(in crate::config) fn endpoint(text: &str) -> Result<Setting, Invalid> {
     let bad = |message: &str, help: String| Invalid::new(Id::BadEndpoint, message, help);
     if text.starts_with("unix:") {
@@ -75,11 +86,12 @@ pub(in crate::config) fn endpoint(text: &str) -> Result<Setting, Invalid> {
             Ok(Address::Ip(_)) => return Err(bad_path(Id::BadEndpoint, BadAddress::Form)),
             Err(why) => return Err(bad_path(Id::BadEndpoint, why)),
         };
-        return Ok(Setting::Endpoint(Endpoint {
+        let endpoint = Endpoint {
             address: EndpointAddress::Unix(path),
             tls: false,
             weight: 1,
-        }));
+        };
+        return Ok(Setting::Endpoint(Scheme::None, endpoint));
     }
     let Some((scheme, authority)) = text.split_once("://") else {
         return Err(bad(
@@ -87,13 +99,23 @@ pub(in crate::config) fn endpoint(text: &str) -> Result<Setting, Invalid> {
             format!("write `\"http://{text}\"`"),
         ));
     };
-    let tls = match scheme {
-        "http" => false,
-        "https" => true,
+    let (kind, tls) = match scheme {
+        "http" => (Scheme::Http, false),
+        "https" => (Scheme::Http, true),
+        "tcp" => (Scheme::Tcp, false),
+        "tls" => {
+            return Err(bad(
+                "unknown scheme",
+                format!("write `\"tcp://{authority}\"`, and `tls = {{}}` beside it"),
+            ));
+        }
         _ => {
             return Err(bad(
                 "unknown scheme",
-                format!("write `\"http://{authority}\"`"),
+                format!(
+                    "write `\"http://{authority}\"`, or `\"tcp://{authority}\"` beside \
+                     `protocol = \"tcp\"`"
+                ),
             ));
         }
     };
@@ -110,9 +132,13 @@ pub(in crate::config) fn endpoint(text: &str) -> Result<Setting, Invalid> {
             format!("write `\"{scheme}://{host}\"`"),
         ));
     }
-    let port = if tls { 443 } else { 80 };
-    let (host, port) = host_and_port(authority, Some(port))?;
-    Ok(Setting::Endpoint(name(host, port, tls)))
+    let port = match (kind, tls) {
+        (Scheme::Http, true) => Some(443),
+        (Scheme::Http, false) => Some(80),
+        _ => None,
+    };
+    let (host, port) = host_and_port(authority, port)?;
+    Ok(Setting::Endpoint(kind, name(host, port, tls)))
 }
 
 /// Reads the `"host:port"` of a name whose every address is an endpoint.
@@ -125,7 +151,7 @@ pub(in crate::config) fn dns_name(text: &str) -> Result<Setting, Invalid> {
         ));
     }
     let (host, port) = host_and_port(text, None)?;
-    Ok(Setting::Endpoint(name(host, port, false)))
+    Ok(Setting::Endpoint(Scheme::None, name(host, port, false)))
 }
 
 const fn name(host: String, port: u16, tls: bool) -> Endpoint {

@@ -23,12 +23,13 @@ pub(super) fn forward(way: &Way<'_>, lints: &mut Vec<Lint>) {
     let Some(forward) = &way.upstream.forward else {
         return;
     };
-    if forward.allow.iter().any(|pattern| pattern == "*") {
+    let is_open = |pattern: &&String| matches!(pattern.as_str(), "*" | "*:*");
+    if let Some(pattern) = forward.allow.iter().find(is_open) {
         report(
             lints,
             "forward-allows-everything",
-            "`allow = [\"*\"]` takes callers to any port of any host that is not local",
-            "name the hosts that they need, or `\"*:443\"` at the least",
+            format!("`{pattern}` takes callers to any host that is not local"),
+            "name the hosts that they need, or the one port, as in `\"*:443\"`",
         );
     }
 }
