@@ -18,6 +18,8 @@ pub struct Request {
     pub path: String,
     /// Its fields; `Host` is always among them unless only a path was given.
     pub headers: HeaderMap,
+    /// Whether the URL is an `https://` one.
+    pub is_secure: bool,
     /// Host (IPv6 in brackets) and port of the URL, if it had any; the port that goes without
     /// saying is `None`.
     pub authority: Option<(String, Option<u16>)>,
@@ -26,7 +28,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request from arguments: `url` is an absolute `http://` URL or a path, `headers` are
+    /// Reads a request from arguments: `url` is an absolute URL or a path, `headers` are
     /// `name: value`.
     ///
     /// # Errors
@@ -54,13 +56,11 @@ impl Request {
         }
         let absolute = !url.starts_with('/');
         let uri: Uri = url.parse().map_err(|_| bad_url(url))?;
+        let is_secure = uri.scheme_str() == Some("https");
         let authority = match (absolute, uri.scheme_str(), uri.host()) {
             (false, _, _) => None,
-            (true, Some("http"), Some(host)) if !host.is_empty() => {
+            (true, Some("http" | "https"), Some(host)) if !host.is_empty() => {
                 Some((host.to_owned(), uri.port_u16()))
-            }
-            (true, Some("https"), _) => {
-                return Err("callers speak plain HTTP to a listener: write `http://`".to_owned());
             }
             _ => return Err(bad_url(url)),
         };
@@ -77,6 +77,7 @@ impl Request {
             method: parsed,
             path: uri.path().to_owned(),
             headers: fields,
+            is_secure,
             authority,
             listener,
         })
@@ -90,7 +91,7 @@ impl Request {
 }
 
 fn bad_url(url: &str) -> String {
-    format!("`{url}` is neither an `http://` URL nor a path")
+    format!("`{url}` is neither an `http://` or `https://` URL nor a path")
 }
 
 fn field(header: &str) -> Result<(HeaderName, HeaderValue), String> {
@@ -210,14 +211,14 @@ fn candidates<'a>(config: &'a Config, request: &Request) -> Result<Vec<&'a Liste
             ))),
         };
     };
-    let port = port.unwrap_or(80);
+    let port = port.unwrap_or(if request.is_secure { 443 } else { 80 });
     let here: Vec<_> = all()
         .filter(|listener| takes(listener, host, port))
         .collect();
     // The name of an endpoint does not lead here, though the port may be the same.
     let is_elsewhere = address(host).is_none() && !endpoints_at(config, host, port).is_empty();
     if !here.is_empty() && !is_elsewhere {
-        return Ok(here);
+        return as_asked(here, request);
     }
     // A name may stand for a route's host rather than for an address.
     let hosts = |route: &Route| route.host.is_some() && Matcher::new(route).fits_host(host);
@@ -228,6 +229,23 @@ fn candidates<'a>(config: &'a Config, request: &Request) -> Result<Vec<&'a Liste
         return Err(no_listener(config, host, port));
     }
     Ok(named)
+}
+
+/// Those of the listeners that speak TLS if the URL does, and that do not if it does not.
+fn as_asked<'a>(
+    mut listeners: Vec<&'a Listener>,
+    request: &Request,
+) -> Result<Vec<&'a Listener>, Lost> {
+    listeners.retain(|listener| listener.tls.is_some() == request.is_secure);
+    if listeners.is_empty() {
+        let problem = if request.is_secure {
+            "the listener there does not speak TLS: write `http://`"
+        } else {
+            "the listener there speaks TLS: write `https://`"
+        };
+        return Err(Lost::Unclear(problem.to_owned()));
+    }
+    Ok(listeners)
 }
 
 /// Whether a connection to `host` and `port` arrives here.
@@ -276,7 +294,14 @@ fn no_listener(config: &Config, host: &str, port: u16) -> Lost {
         nearest: shown
             .iter()
             .map(|listener| match listener.address {
-                Address::Ip(address) => format!("{} at http://{address}", listener.name),
+                Address::Ip(address) => {
+                    let scheme = if listener.tls.is_some() {
+                        "https"
+                    } else {
+                        "http"
+                    };
+                    format!("{} at {scheme}://{address}", listener.name)
+                }
                 Address::Unix(_) => format!("{} at {}", listener.name, listener.address),
             })
             .collect(),

@@ -3,7 +3,7 @@
 use super::lints::assert_in_manual;
 use super::{asked, drawn, explained, ms, parse, rows};
 use crate::config::model::Config;
-use crate::explain::text;
+use crate::explain::{Lost, explain, text};
 
 /// One upstream with these lines in its table, at one listener with those.
 fn upstream(lines: &str, listener: &str) -> Config {
@@ -164,4 +164,22 @@ fn what_is_spoken_is_said() {
             assert!(text.contains(words), "{words} is missing in\n{text}");
         }
     }
+}
+
+#[test]
+fn the_scheme_of_the_url_is_that_of_the_listener() {
+    let lost = |config: &Config, url: &str| {
+        let request = asked("GET", url, &[], None);
+        match explain(config, &request, ms(0)) {
+            Err(Lost::Unclear(problem)) => Some(problem),
+            Ok(_) => None,
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let plain = upstream(PLAIN, "");
+    let secure = upstream(PLAIN, "tls = { cert = \"c\", key = \"k\" }");
+    let [http, https] = ["http://127.0.0.1:9001/", "https://127.0.0.1:9001/"];
+    assert_eq!((lost(&plain, http), lost(&secure, https)), (None, None));
+    assert!(lost(&plain, https).unwrap().ends_with("write `http://`"));
+    assert!(lost(&secure, http).unwrap().ends_with("write `https://`"));
 }
