@@ -92,16 +92,12 @@ fn waits(way: &Way<'_>, lints: &mut Vec<Lint>) {
             ),
             "lower `queue_timeout` and `max_wait` well below `request`",
         ),
-        None if way.upstream.protocol == Protocol::Tcp => {
-            if way.timeouts.connect.is_none() {
-                report(
-                    lints,
-                    "no-time-limit",
-                    "nothing ends a connection that is not accepted: `connect` is off",
-                    "set `connect`, so that a hung upstream gives its slots back",
-                );
-            }
-        }
+        None if way.upstream.protocol == Protocol::Tcp && way.timeouts.connect.is_none() => report(
+            lints,
+            "no-time-limit",
+            "nothing ends a connection that is not accepted: `connect` is off",
+            "set `connect`, so that a hung upstream gives its slots back",
+        ),
         None if way.timeouts.first_byte.is_none() => report(
             lints,
             "no-time-limit",
