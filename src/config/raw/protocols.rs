@@ -167,13 +167,13 @@ pub static FORWARDING: Table = Table {
             "forwarded",
             Kind::Bool,
             Value("false"),
-            "Whether `Forwarded` is added, with the address of the caller, host and scheme.",
+            "Whether the caller's address, its host and scheme stand in `Forwarded`, behind those of hops before.",
         ),
         key(
             "x_forwarded",
             Kind::Bool,
             Value("false"),
-            "Whether `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` are added.",
+            "Whether the caller's address stands last in `X-Forwarded-For`, and what it asked for in `X-Forwarded-Proto` and `X-Forwarded-Host`, in place of what it sent there.",
         ),
     ],
 };
