@@ -188,17 +188,21 @@ pub(super) fn checked(
 ) -> Result<Response<Download>, ProxyError> {
     let (mut codings, mut lengths) = (0, 0);
     for (name, value) in response.headers() {
-        if *name == header::CONTENT_LENGTH {
-            lengths += 1;
-            if !value.as_bytes().iter().all(u8::is_ascii_digit) {
-                return Err(ProxyError::BadResponse);
+        let is_bad = match name.as_str() {
+            "content-length" => {
+                lengths += 1;
+                lengths > 1 || !request::is_length(value)
             }
-        }
-        if *name == header::TRANSFER_ENCODING {
-            codings += 1;
-            if codings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
-                return Err(ProxyError::BadResponse);
+            "transfer-encoding" => {
+                codings += 1;
+                codings > 1 || !value.as_bytes().eq_ignore_ascii_case(b"chunked")
             }
+            // As in a request: some take them for the real ones.
+            "content_length" | "transfer_encoding" => true,
+            _ => false,
+        };
+        if is_bad {
+            return Err(ProxyError::BadResponse);
         }
     }
     if codings > 0 && lengths > 0 {

@@ -90,9 +90,9 @@ pub(super) fn survey<B>(
 ) -> Result<Survey, ProxyError> {
     let bad = |rule| Err(ProxyError::BadRequest(rule));
     let mut survey = Survey::default();
-    let (mut hosts, mut codings, mut cookies) = (0, 0, 0);
-    let target = request.uri().path_and_query();
-    let mut bytes = target.map_or(0, |target| target.as_str().len());
+    let (mut hosts, mut codings, mut lengths, mut cookies) = (0, 0, 0, 0);
+    let target = target(request).map_err(ProxyError::BadRequest)?;
+    let mut bytes = target.len();
     if bytes > limits.max_target_bytes {
         return Err(ProxyError::TargetTooLong);
     }
@@ -101,7 +101,7 @@ pub(super) fn survey<B>(
         match name.as_str() {
             "host" => {
                 hosts += 1;
-                if !is_host(value) {
+                if !is_host(value.as_bytes()) {
                     return bad("malformed Host field (RFC 9112 §3.2)");
                 }
             }
@@ -110,6 +110,16 @@ pub(super) fn survey<B>(
                 if !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
                     return bad("a Transfer-Encoding other than chunked (RFC 9112 §6.1)");
                 }
+            }
+            "content-length" => {
+                lengths += 1;
+                if !is_length(value) {
+                    return bad("a Content-Length that is no number (RFC 9110 §8.6)");
+                }
+            }
+            // A gateway that turns `-` into `_` takes them for the real ones.
+            "content_length" | "transfer_encoding" => {
+                return bad("a length or coding spelled with an underscore (RFC 3875 §4.1.18)");
             }
             "content-type" => survey.grpc = value.as_bytes().starts_with(b"application/grpc"),
             "grpc-timeout" => survey.grpc_timeout = Some(value.clone()),
@@ -130,7 +140,12 @@ pub(super) fn survey<B>(
     if hosts > 1 {
         return bad("more than one Host field (RFC 9112 §3.2)");
     }
-    if hosts == 0 && request.version() >= Version::HTTP_11 && request.uri().authority().is_none() {
+    let says_host = match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 => true,
+        Version::HTTP_11 => hosts > 0,
+        _ => hosts > 0 || request.uri().authority().is_some(),
+    };
+    if !says_host {
         return bad("no Host field (RFC 9112 §3.2)");
     }
     if codings > 1 {
@@ -138,6 +153,12 @@ pub(super) fn survey<B>(
     }
     if codings > 0 && request.version() < Version::HTTP_11 {
         return bad("Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)");
+    }
+    if lengths > 1 {
+        return bad("more than one Content-Length (RFC 9110 §8.6)");
+    }
+    if lengths > 0 && codings > 0 {
+        return bad("a Content-Length beside a Transfer-Encoding (RFC 9112 §6.3)");
     }
     if let (Some(target), Some(host)) = (request.uri().authority(), request.headers().get(HOST))
         && !is_same_host(target.as_str(), host.as_bytes())
@@ -185,6 +206,27 @@ fn upgrade<B>(request: &Request<B>, limits: &model::Downstream) -> Option<Upgrad
     })
 }
 
+/// A target's path and query; or the rule that the target breaks.
+fn target<B>(request: &Request<B>) -> Result<&str, &'static str> {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    if path.starts_with('*') && (path != "*" || request.method() != Method::OPTIONS) {
+        return Err("an asterisk for another method than OPTIONS (RFC 9112 §3.2.4)");
+    }
+    if !path.is_ascii() {
+        return Err("a target that is not ASCII (RFC 9112 §3.2)");
+    }
+    if let Some(authority) = uri.authority() {
+        if uri.scheme().is_none() && request.method() != Method::CONNECT {
+            return Err("a target of another form than this method takes (RFC 9112 §3.2)");
+        }
+        if !is_host(authority.as_str().as_bytes()) {
+            return Err("a target of no legal host (RFC 9110 §4.2)");
+        }
+    }
+    Ok(path)
+}
+
 /// Fields that concern one connection only (RFC 9110 §7.6.1), apart from `Transfer-Encoding`,
 /// which is chunked or refused and tells hyper to chunk again.
 fn is_hop_by_hop(name: &str) -> bool {
@@ -205,12 +247,54 @@ fn is_same_host(target: &str, host: &[u8]) -> bool {
     bare(target) == bare(host)
 }
 
-/// Characters of `uri-host [":" port]` (RFC 3986 §3.2.2); empty is legal.
-fn is_host(value: &HeaderValue) -> bool {
-    value
-        .as_bytes()
-        .iter()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte))
+/// `uri-host [":" port]` (RFC 3986 §3.2.2), but for commas, which lists have; empty is legal.
+fn is_host(value: &[u8]) -> bool {
+    let digits = |port: &[u8]| {
+        let number = port.iter().try_fold(0_u16, |number, digit| {
+            let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+            number.checked_mul(10)?.checked_add(digit.into())
+        });
+        number.is_some()
+    };
+    let (name, port) = if let Some(rest) = value.strip_prefix(b"[") {
+        let Some(end) = rest.iter().position(|byte| *byte == b']') else {
+            return false;
+        };
+        let (address, port) = rest.split_at(end);
+        let is_address = std::str::from_utf8(address)
+            .is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        if !is_address {
+            return false;
+        }
+        (value, port.get(1..).unwrap_or_default())
+    } else {
+        let end = value.iter().position(|byte| *byte == b':');
+        let (name, port) = value.split_at(end.unwrap_or(value.len()));
+        if !is_name(name) {
+            return false;
+        }
+        (name, port)
+    };
+    match port.split_first() {
+        None => true,
+        Some((b':', port)) => !name.is_empty() && digits(port),
+        Some(_) => false,
+    }
+}
+
+/// `reg-name` (RFC 3986 §3.2.2) without commas.
+fn is_name(name: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+    let escape = |rest: &[u8]| {
+        let digits = rest.get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    name.iter().all(legal) && name.split(|byte| *byte == b'%').skip(1).all(escape)
+}
+
+/// Digits alone, one at least (RFC 9110 §8.6).
+pub(super) fn is_length(value: &HeaderValue) -> bool {
+    !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit)
 }
 
 /// Whether the method is idempotent (RFC 9110 §9.2.2).
@@ -441,10 +525,55 @@ mod tests {
                 ],
                 true,
             ),
+            ("/", &[host, ("transfer_encoding", "chunked")], true),
+            ("/", &[host, ("content-length", "5")], false),
+            ("/", &[host, ("content-length", "")], true),
+            ("/", &[host, ("content-length", "+5")], true),
+            (
+                "/",
+                &[host, ("content-length", "5"), ("content-length", "5")],
+                true,
+            ),
+            (
+                "/",
+                &[
+                    host,
+                    ("content-length", "5"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                true,
+            ),
+            ("*", &[host], true),
+            ("a", &[host], true),
+            ("/\u{e9}", &[host], true),
         ] {
             let found = survey(&head(target, fields), &limits(8192));
             let found = matches!(found, Err(ProxyError::BadRequest(_)));
             assert_eq!(found, refused, "{target} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_a_port() {
+        for host in [
+            "",
+            "a",
+            "a.b-c_d",
+            "a:",
+            "a:80",
+            "a:65535",
+            "1.2.3.4:80",
+            "[::1]",
+            "[::1]:80",
+            "a%20b",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            ":80", "a:b", "a:65536", "a:+1", "a:80:81", "a b", "a,b", "a/b", "a@b", "a%2", "a%zz",
+            "[::1", "::1", "[::1]a", "[a]", "[]", "[::1]:x", "\u{e9}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
         }
     }
 
