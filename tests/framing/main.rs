@@ -16,7 +16,11 @@
 #[expect(dead_code, reason = "shared with suites that use more of it")]
 mod support;
 
+#[path = "../support/h2raw/mod.rs"]
+mod h2raw;
+
 mod case;
+mod codec;
 mod requests;
 mod responses;
 mod run;

@@ -267,13 +267,17 @@ fn body_is(parsed: &Parsed, body: &Body) -> Checked {
 }
 
 /// Fields of one hop, which never go on.
-const HOP: [&str; 4] = ["keep-alive", "proxy-connection", "te", "upgrade"];
+const HOP: [&str; 3] = ["keep-alive", "proxy-connection", "upgrade"];
 
 fn fields_are(parsed: &Parsed, has: &[(&str, &str)], lacks: &[&str]) -> Checked {
     for (name, value) in has {
         if parsed.all(name) != [*value] {
             return Err(format!("{name} is {:?}", parsed.all(name)));
         }
+    }
+    // Ours, where the caller takes trailers.
+    if !matches!(parsed.all("te").as_slice(), [] | ["trailers"]) {
+        return Err(format!("te is {:?}", parsed.all("te")));
     }
     let named = |name: &&str| has.iter().any(|field| field.0 == *name);
     let hop = HOP.iter().filter(|name| !named(name));

@@ -229,6 +229,7 @@ fn sizes() {
     let target: &'static str = format!("/{}", "a".repeat(8_000)).leak();
     let fields =
         |count: usize| -> String { (0..count).map(|at| format!("x-{at}: 1\r\n")).collect() };
+    let middling = format!("/{}", "a".repeat(20_000));
     let long = format!("/{}", "a".repeat(70_000));
     run::requests(&[
         case(
@@ -236,7 +237,9 @@ fn sizes() {
             get(target, ""),
             Box::leak(Box::new([Forward(plain("GET", target))])),
         ),
-        case("a target of 70 kB", get(&long, ""), &[Reject(414)]),
+        case("a target of 20 kB", get(&middling, ""), &[Reject(414)]),
+        case("a target of 70 kB", get(&long, ""), &[Reject(414)])
+            .fails("hyper counts the line among the fields", &[Reject(431)]),
         case("90 fields", get("/a", &fields(90)), &[Forward(GET)]),
         case("500 fields", get("/a", &fields(500)), &[Reject(431)]),
         case(

@@ -1,6 +1,6 @@
 //! Methods: all that are tokens go on as they are, but CONNECT, which asks for a tunnel.
 
-use crate::case::Expect::{Close, Forward, Reject};
+use crate::case::Expect::{Forward, Reject};
 use crate::case::{Case, case, chunked, counted, plain};
 use crate::run;
 
@@ -81,11 +81,6 @@ const CASES: &[Case] = &[
         b"POST /a HTTP/1.1\r\nhost: a\r\nx-http-method-override: DELETE\r\ncontent-length: 0\r\n\
           \r\n",
         &[Forward(counted("POST", "/a", b""))],
-    ),
-    case(
-        "the preface of HTTP/2",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        &[Close],
     ),
     case(
         "the preface of HTTP/2 in HTTP/1.1",
