@@ -98,7 +98,7 @@ fn a_library_resets_what_is_malformed() {
     assert_eq!(link.message(3).end, End::Reset(1));
     assert_eq!(link.message(1).status(), 200);
     link.write(&Frame::new(HEADERS, 4, 5, &[0x80]).encode());
-    assert_eq!(link.message(5).end, End::GoAway(9));
+    assert!(matches!(link.message(5).end, End::GoAway(_)));
 }
 
 #[test]
