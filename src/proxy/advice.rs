@@ -10,7 +10,7 @@ use crate::resilience::retry::Advice;
 /// Reads `retry-after` (RFC 9110 §10.2.3), a date being relative to the response's own `date`; for
 /// gRPC `grpc-retry-pushback-ms` (gRPC retry design A6), of which all but a number of milliseconds
 /// forbids a retry. A `retry-after` that is neither seconds nor a date is no advice.
-pub(super) fn advice(headers: &HeaderMap, is_grpc: bool) -> Advice {
+pub fn advice(headers: &HeaderMap, is_grpc: bool) -> Advice {
     if is_grpc && let Some(pushback) = headers.get("grpc-retry-pushback-ms") {
         let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
         let millis = pushback.to_str().ok().filter(digits);

@@ -4,7 +4,7 @@
 //! happens here speaks in heads, bodies and outcomes: hyper's types stop at [`crate::listener`]
 //! and [`crate::pool`].
 
-mod advice;
+pub mod advice;
 mod answer;
 mod attempt;
 pub mod body;

@@ -232,10 +232,7 @@ fn header_blocks_end() {
             vec![open.clone(), more(0), plain(PING, 8), more(0), more(0)],
             Ok(()),
         ),
-        (
-            vec![open.clone(), last(0), frame(HEADERS, 0, 3, 1000, &[])],
-            Ok(()),
-        ),
+        (vec![open, last(0), frame(HEADERS, 0, 3, 1000, &[])], Ok(())),
     ] {
         let t = start();
         let mut meter = FrameMeter::new(DRY, 0, t);
@@ -407,7 +404,7 @@ proptest! {
             }
             let (piece, left) = rest.split_at((*cut).min(rest.len()));
             rest = left;
-            found = found.and(pieces.feed(piece, t));
+            found = found.and_then(|()| pieces.feed(piece, t));
         }
         prop_assert_eq!(found, expected);
     }
