@@ -3,7 +3,7 @@
 #
 #   tests/check.sh fast       format, lints, tidy, unit, property and process tests
 #   tests/check.sh full       fast, and simulation, loom, docs, dependencies, deploy/
-#   tests/check.sh nightly    mutants, long property tests, benches as smoke tests
+#   tests/check.sh nightly    mutants, long property tests, fuzzing, benches as smoke tests
 #   tests/check.sh STEP...    single steps by name, see the lists below
 #
 # `rest` is what `full` does beyond `cargo test`. A step that cannot be done here prints
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 FAST=(format lint tidy unit process)
 REST=(format lint loom docs deny machete deploy)
 FULL=(format lint tidy unit process sim loom docs deny machete deploy)
-NIGHTLY=(mutants properties benches)
+NIGHTLY=(mutants properties fuzz benches)
 
 skip() {
     echo "skipped: $1"
@@ -143,6 +143,21 @@ properties() {
     PROPTEST_CASES="${PROPTEST_CASES:-20000}" cargo test --locked --release --lib
 }
 
+# Each fuzz target for FUZZ_SECONDS; their twins on stable are the integration test `fuzz`.
+fuzz() {
+    has cargo-fuzz || return 0
+    if ! cargo +nightly --version >/dev/null 2>&1; then
+        skip "there is no nightly toolchain"
+        return
+    fi
+    local target
+    for target in tests/fuzz/targets/*.rs; do
+        target="$(basename "$target" .rs)"
+        cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" -- \
+            -max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 -verbosity=0
+    done
+}
+
 # Each bench once: that it runs, not how fast.
 benches() {
     if ! compgen -G 'benches/*.rs' >/dev/null; then
@@ -164,7 +179,7 @@ for word in "$@"; do
     rest) steps+=("${REST[@]}") ;;
     nightly) steps+=("${NIGHTLY[@]}") ;;
     format | lint | tidy | unit | process | sim | loom | docs | deny | machete | deploy | \
-        mutants | properties | benches) steps+=("$word") ;;
+        mutants | properties | fuzz | benches) steps+=("$word") ;;
     *)
         echo "unknown tier or step: $word" >&2
         exit 64
