@@ -19,7 +19,7 @@
 //! |---|---|
 //! | a second | `control_per_second`, `resets_per_second` |
 //! | a stream opened | 4 of control, half of resets |
-//! | a piece of a body sent to the peer | 1 of control for each KiB, and 1 for each of its first 16 octets / 8 |
+//! | a piece of a body sent to the peer | 1 of control for each KiB, and an eighth for each of its first 16 octets |
 //!
 //! What is earned fits what lawful clients do: WINDOW_UPDATE for stream and connection for each
 //! frame they got, a PING with each burst of data to measure bandwidth (gRPC), a PRIORITY and a
@@ -212,7 +212,8 @@ impl FrameMeter {
             .earn(short.saturating_add(bytes.saturating_mul(TOKEN / 1024)));
     }
 
-    /// Tells that a stream is opened by us; those that the peer opens are seen.
+    /// Tells that a stream is opened by us, on a connection to an upstream: its answers may be cut
+    /// short, and have several HEADERS. Streams that the peer opens are seen.
     pub fn opened(&mut self) {
         self.control.earn(STREAM_EARNS);
         self.resets.earn(TOKEN / 2);
