@@ -92,6 +92,13 @@ const RULES: &[Rule] = &[
         why: "either side's codec can be replaced: between them go heads, bodies and outcomes",
     },
     Rule {
+        name: "rustls-in-one-place",
+        within: &["src"],
+        except: &["src/tls/"],
+        words: &["rustls", "tokio_rustls", "webpki_roots", "x509_parser"],
+        why: "whom to trust, and what a failure is called, is decided once",
+    },
+    Rule {
         name: "no-pooled-client",
         within: &["src"],
         except: &[],
