@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use super::{Invalid, host_pattern};
 use crate::config::diagnostic::Id;
 use crate::config::section::Setting;
+use crate::tls;
 
 /// Reads the path of a file; nobody looks yet whether it is there.
 pub(in crate::config) fn file(text: &str) -> Result<Setting, Invalid> {
@@ -45,10 +43,7 @@ pub(in crate::config) fn server_name(text: &str) -> Result<Setting, Invalid> {
 
 /// Reads `"sha256/BASE64"`, the SHA-256 of a public key.
 pub(in crate::config) fn pin(text: &str) -> Result<Setting, Invalid> {
-    let hash = text.strip_prefix("sha256/").unwrap_or_default();
-    let bytes = STANDARD.decode(hash).ok();
-    let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-    bytes.map(Setting::Pin).ok_or_else(|| {
+    tls::pin::parse(text).map(Setting::Pin).map_err(|_| {
         Invalid::new(
             Id::BadPin,
             "not the pin of a public key",
