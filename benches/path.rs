@@ -22,7 +22,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use outrigger::lifecycle::tasks;
 use outrigger::net::Address;
-use outrigger::pool::{Dial, Dialed, Socket};
+use outrigger::pool::{Dial, Dialed, Socket, Spoken};
 use outrigger::proxy::{Activity, Proxy};
 use outrigger::telemetry::access_log::AccessLog;
 use outrigger::telemetry::metrics::Metrics;
@@ -186,6 +186,7 @@ impl Dial for Pipes {
             Ok(Socket {
                 stream: Box::new(ours),
                 peek: None,
+                protocol: Spoken::Http1,
             })
         })
     }

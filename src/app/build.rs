@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 
-use crate::config::model::{self, Config, Mode};
-use crate::pool::{Dial, DialSocket, Limits, Pool};
+use crate::config::model::{self, Config, Mode, Protocol};
+use crate::pool::{self, Dial, DialSocket, Limits, Pool, Spoken};
 use crate::proxy::route::{Hedge, Idempotency, Matcher, Route, RouteTable};
 use crate::proxy::{Fallback, Listener};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -34,8 +34,7 @@ struct OwnBreaker {
 
 /// Builds upstreams (without endpoints) and listeners (not bound).
 pub fn build(config: &Config, workers: usize, metrics: &Metrics) -> Built {
-    let dial: Arc<dyn Dial> = Arc::new(DialSocket);
-    build_with(config, workers, metrics, &dial)
+    build_by(config, workers, metrics, dialler)
 }
 
 /// As [`build`], with sockets from `dial`.
@@ -45,6 +44,25 @@ pub fn build_with(
     metrics: &Metrics,
     dial: &Arc<dyn Dial>,
 ) -> Built {
+    build_by(config, workers, metrics, |_| Arc::clone(dial))
+}
+
+/// Opens the sockets of an upstream.
+fn dialler(config: &model::Upstream) -> Arc<dyn Dial> {
+    let protocol = if config.protocol == Protocol::Http2 {
+        Spoken::Http2
+    } else {
+        Spoken::Http1
+    };
+    Arc::new(DialSocket { protocol })
+}
+
+fn build_by(
+    config: &Config,
+    workers: usize,
+    metrics: &Metrics,
+    dial: impl Fn(&model::Upstream) -> Arc<dyn Dial>,
+) -> Built {
     let mut own = Vec::new();
     let upstreams: Vec<_> = config
         .upstreams
@@ -52,7 +70,7 @@ pub fn build_with(
         .enumerate()
         .map(|(index, upstream)| {
             let found = own_breakers(config, index, metrics);
-            let built = build_upstream(upstream, &found, workers, metrics, dial);
+            let built = build_upstream(upstream, &found, workers, metrics, dial(upstream));
             own.extend(found);
             built
         })
@@ -145,7 +163,7 @@ fn build_upstream(
     own: &[OwnBreaker],
     workers: usize,
     metrics: &Metrics,
-    dial: &Arc<dyn Dial>,
+    dial: Arc<dyn Dial>,
 ) -> Arc<Upstream> {
     let handles = metrics.upstream(&config.name);
     let limits = Limits {
@@ -154,7 +172,13 @@ fn build_upstream(
         idle_timeout: config.bulkhead.idle_timeout,
         max_age: config.bulkhead.max_age,
     };
-    let pool = Pool::new(limits, workers, Arc::clone(dial), Box::new(handles.clone()));
+    let settings = pool::Settings {
+        limits,
+        protocol: config.protocol,
+        http2: config.http2.clone(),
+        tls: config.tls.is_some(),
+    };
+    let pool = Pool::new(settings, workers, dial, Box::new(handles.clone()));
     let shared = build_breaker(&config.breaker, &config.name, None, metrics);
     let own = own
         .iter()

@@ -13,26 +13,47 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::dial;
+use super::http2;
+use super::shared::{Shared, Slot};
+use super::stream::{self, Uploading};
 use super::{
-    Closed, Dialing, Download, Inbound, Observer, Place, Pool, Raw, Socket, Stream, Upload,
+    Closed, Dialing, Download, Inbound, Observer, Place, Pool, Raw, Socket, Spoken, Stream, Upload,
 };
 use crate::lifecycle::tasks;
 use crate::net::{Address, Rewound, SocketStream, Tap, Tapped};
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
-const MAX_BUFFER: usize = 64 * 1024;
+pub(super) const MAX_BUFFER: usize = 64 * 1024;
 
 /// Fields in a response head.
 const MAX_HEADERS: usize = 128;
 
-/// A connection that carries one exchange. Dropping it closes it.
+/// What carries one exchange: a connection, or a stream of one. Dropping it closes it, a stream
+/// alone.
 pub struct Connection {
-    /// `None` once it was given back.
-    lease: Option<Box<Lease>>,
-    pool: Arc<Pool>,
-    /// What the last response says about another exchange.
-    after: Persistence,
+    carrier: Carrier,
     reused: bool,
+}
+
+enum Carrier {
+    Http1 {
+        /// `None` once it was given back.
+        lease: Option<Box<Lease>>,
+        pool: Arc<Pool>,
+        /// What the last response says about another exchange.
+        after: Persistence,
+    },
+    Http2 {
+        /// The rest of the upload, before the slot: it is broken off first.
+        uploading: Option<Uploading>,
+        slot: Slot,
+    },
+}
+
+/// A connection that has just been opened.
+pub(super) enum Fresh {
+    Http1(Shelved),
+    Http2(Shared),
 }
 
 /// A connection without an exchange, as the shelf keeps it.
@@ -89,8 +110,11 @@ impl Drop for Lease {
 /// Why an exchange brought no response head.
 #[derive(Debug)]
 pub enum SendError {
-    /// No byte of the request was written; here it is back.
+    /// The connection was over before it took the request; here it is back.
     Unsent(Box<Request<Upload>>),
+    /// The upstream says that it has not processed the request; here it is back, unless some of its
+    /// body was sent.
+    Refused(Option<Box<Request<Upload>>>),
     /// The connection ended before the response head was whole.
     Reset {
         /// Whether any byte of a response had come.
@@ -110,8 +134,39 @@ impl std::fmt::Debug for Upload {
     }
 }
 
+/// Opens a connection, and starts its task.
+///
+/// # Errors
+///
+/// The connection was refused, reset or has no route, or a handshake failed.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the socket and gives the place back.
+pub(super) async fn open(dialing: Dialing) -> io::Result<Fresh> {
+    let started = crate::time::now();
+    let pool = Arc::clone(&dialing.pool);
+    let socket = pool.dial.dial(&dialing.endpoint).await?;
+    let now = crate::time::now();
+    let opened = match socket.protocol {
+        Spoken::Http1 => {
+            pool.observer.opened(now.saturating_duration_since(started));
+            Fresh::Http1(http1(dialing, socket, now).await?)
+        }
+        Spoken::Http2 => {
+            let shared = http2::open(dialing, socket, now).await?;
+            let took = crate::time::now().saturating_duration_since(started);
+            pool.observer.opened(took);
+            Fresh::Http2(shared)
+        }
+    };
+    let declined = matches!(opened, Fresh::Http1(_));
+    pool.declined.store(declined, Relaxed);
+    Ok(opened)
+}
+
 /// Starts the task of a fresh socket.
-pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<Connection> {
+async fn http1(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<Shelved> {
     let Dialing {
         pool,
         place,
@@ -119,7 +174,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         worker,
     } = dialing;
     let seen = Arc::new(AtomicBool::new(false));
-    let Socket { stream, peek } = socket;
+    let Socket { stream, peek, .. } = socket;
     let wire = Tapped {
         stream,
         tap: Seen(Arc::clone(&seen)),
@@ -152,6 +207,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
             Err(_) => drop(place),
         }
     });
+    let retires = retires(&pool, now);
     let lease = Box::new(Lease {
         sender,
         task: task.abort_handle(),
@@ -161,16 +217,21 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         seen,
         endpoint,
         worker,
-        retires: pool.limits.max_age.map(|age| now + shortened(age)),
+        retires,
         observer: Arc::clone(&pool.observer),
         why: Closed::Abandoned,
     });
-    Ok(Connection {
-        lease: Some(lease),
-        pool,
-        after: Persistence::default(),
-        reused: false,
+    let kept = now + pool.limits().idle_timeout;
+    Ok(Shelved {
+        lease,
+        since: now,
+        expires: retires.map_or(kept, |retires| retires.min(kept)),
     })
+}
+
+/// When a connection that is opened now takes no more exchanges.
+pub(super) fn retires(pool: &Pool, now: Instant) -> Option<Instant> {
+    pool.limits().max_age.map(|age| now + shortened(age))
 }
 
 /// Takes up to a tenth off, so that connections opened together do not retire together.
@@ -181,14 +242,36 @@ fn shortened(age: Duration) -> Duration {
 }
 
 impl Connection {
-    /// Whether it carried an exchange before.
+    /// One without an exchange.
+    pub(super) fn http1(shelved: Shelved, pool: Arc<Pool>, reused: bool) -> Self {
+        let carrier = Carrier::Http1 {
+            lease: Some(shelved.lease),
+            pool,
+            after: Persistence::default(),
+        };
+        Self { carrier, reused }
+    }
+
+    /// A stream.
+    pub(super) fn stream(slot: Slot, reused: bool) -> Self {
+        let carrier = Carrier::Http2 {
+            uploading: None,
+            slot,
+        };
+        Self { carrier, reused }
+    }
+
+    /// Whether it may have carried an exchange before, and so be dead without anybody's fault.
     pub fn reused(&self) -> bool {
         self.reused
     }
 
     /// Readies it for a request whose response may turn it into a tunnel.
     pub fn may_upgrade(&self) {
-        if let Some(lease) = &self.lease {
+        if let Carrier::Http1 {
+            lease: Some(lease), ..
+        } = &self.carrier
+        {
             lease.upgrades.store(true, Relaxed);
         }
     }
@@ -198,8 +281,11 @@ impl Connection {
     /// # Cancel safety
     ///
     /// Dropping the future closes the connection.
-    pub async fn into_raw(mut self) -> Option<Raw> {
-        let mut lease = self.lease.take()?;
+    pub async fn into_raw(self) -> Option<Raw> {
+        let Carrier::Http1 { lease, .. } = self.carrier else {
+            return None;
+        };
+        let mut lease = lease?;
         let Left { stream, place } = lease.left.take()?.await.ok()?;
         Some(Raw::upgraded(stream, place, lease))
     }
@@ -218,44 +304,64 @@ impl Connection {
         request: Request<Upload>,
     ) -> impl Future<Output = Result<Response<Download>, SendError>> {
         // Handed over before the first await: the future need not keep the request.
-        let sent = match &mut self.lease {
-            Some(lease) => {
+        let sent = match &mut self.carrier {
+            Carrier::Http1 {
+                lease: Some(lease), ..
+            } => {
                 lease.seen.store(false, Relaxed);
-                Ok(lease.sender.try_send_request(request))
+                Ok(Sent::Http1(lease.sender.try_send_request(request)))
             }
-            None => Err(Box::new(request)),
+            Carrier::Http1 { lease: None, .. } => Err(SendError::Unsent(Box::new(request))),
+            Carrier::Http2 { slot, .. } => stream::begin(slot, request).map(Sent::Http2),
         };
         async move {
-            let answered = match sent {
-                Ok(sent) => sent.await,
-                Err(request) => return Err(SendError::Unsent(request)),
+            let answered = match sent? {
+                Sent::Http1(sent) => sent.await,
+                Sent::Http2(begun) => {
+                    let (response, rest) = begun.answered().await?;
+                    if let Carrier::Http2 { uploading, .. } = &mut self.carrier {
+                        *uploading = rest;
+                    }
+                    return Ok(response);
+                }
             };
             match answered {
                 Ok(response) => {
-                    self.after = persistence(response.version(), response.headers());
+                    if let Carrier::Http1 { after, .. } = &mut self.carrier {
+                        *after = persistence(response.version(), response.headers());
+                    }
                     Ok(response.map(|body| Download::new(Inbound::Http1(body))))
                 }
                 Err(mut error) => Err(match error.take_message() {
                     Some(request) => SendError::Unsent(Box::new(request)),
                     None if error.error().is_parse() => SendError::Invalid,
                     None if error.error().is_user() => SendError::Upload,
-                    None => {
-                        let seen = self.lease.as_ref().map(|lease| lease.seen.load(Relaxed));
-                        SendError::Reset {
-                            answered: seen.unwrap_or_default(),
-                        }
-                    }
+                    None => SendError::Reset {
+                        answered: self.has_heard(),
+                    },
                 }),
             }
         }
     }
 
+    /// Whether a byte came in since the request was handed over.
+    fn has_heard(&self) -> bool {
+        match &self.carrier {
+            Carrier::Http1 {
+                lease: Some(lease), ..
+            } => lease.seen.load(Relaxed),
+            _ => false,
+        }
+    }
+
     /// Gives the connection back after a whole exchange, for reuse where the response allows it.
-    pub fn checkin(mut self, now: Instant) {
-        let Some(mut lease) = self.lease.take() else {
+    pub fn checkin(self, now: Instant) {
+        // A stream is given back by its drop.
+        let Carrier::Http1 { lease, pool, after } = self.carrier else {
             return;
         };
-        if !self.after.persistent {
+        let Some(mut lease) = lease else { return };
+        if !after.persistent {
             lease.why = Closed::Asked;
             return;
         }
@@ -263,23 +369,27 @@ impl Connection {
             lease.why = Closed::Upstream;
             return;
         }
-        let mut kept = self.pool.limits.idle_timeout;
-        if let Some(theirs) = self.after.keep_alive {
+        let mut kept = pool.limits().idle_timeout;
+        if let Some(theirs) = after.keep_alive {
             kept = kept.min(theirs.saturating_sub(Duration::from_secs(1)));
         }
         let expires = now + kept;
         let expires = lease
             .retires
             .map_or(expires, |retires| retires.min(expires));
-        self.pool.checkin(
-            Shelved {
-                lease,
-                since: now,
-                expires,
-            },
-            now,
-        );
+        let shelved = Shelved {
+            lease,
+            since: now,
+            expires,
+        };
+        pool.checkin(shelved, now);
     }
+}
+
+/// A request that was handed over.
+enum Sent<F> {
+    Http1(F),
+    Http2(Box<stream::Begun>),
 }
 
 impl Shelved {
@@ -310,32 +420,42 @@ impl Shelved {
 
 impl Idle {
     pub(super) fn new(shelved: Shelved, pool: Arc<Pool>) -> Self {
-        Self(Connection {
-            lease: Some(shelved.lease),
-            pool,
-            after: Persistence::default(),
-            reused: true,
-        })
+        Self(Connection::http1(shelved, pool, true))
+    }
+
+    pub(super) fn stream(slot: Slot) -> Self {
+        Self(Connection::stream(slot, true))
     }
 
     /// Readies it for another exchange; `None` where the upstream has closed it.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection.
+    /// Dropping the future closes the connection, or gives the stream back.
     pub async fn revive(self) -> Option<Connection> {
         let Self(mut connection) = self;
-        let lease = connection.lease.as_mut()?;
-        // What the kernel already has, its task may not have been told of yet.
-        let silent = lease.peek.as_ref().is_none_or(|peek| {
-            peek.upgrade()
-                .is_some_and(|socket| dial::is_silent(&socket))
-        });
-        if !(silent && (lease.sender.is_ready() || lease.sender.ready().await.is_ok())) {
-            lease.why = Closed::Upstream;
-            return None;
-        }
-        connection.pool.observer.reused();
+        let pool = match &mut connection.carrier {
+            Carrier::Http1 { lease, pool, .. } => {
+                let lease = lease.as_mut()?;
+                // What the kernel already has, its task may not have been told of yet.
+                let silent = lease.peek.as_ref().is_none_or(|peek| {
+                    peek.upgrade()
+                        .is_some_and(|socket| dial::is_silent(&socket))
+                });
+                if !(silent && (lease.sender.is_ready() || lease.sender.ready().await.is_ok())) {
+                    lease.why = Closed::Upstream;
+                    return None;
+                }
+                pool
+            }
+            Carrier::Http2 { slot, .. } => {
+                if !slot.is_alive().await {
+                    return None;
+                }
+                slot.pool()
+            }
+        };
+        pool.observer.reused();
         Some(connection)
     }
 }

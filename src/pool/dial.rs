@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
-
-use crate::net::{Address, SocketStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::{Address, SocketStream};
 
 /// A byte stream to an upstream.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -23,6 +23,18 @@ pub struct Socket {
     pub stream: Box<dyn Stream>,
     /// A second hold on it, to look at it while nobody reads; pipes in memory have none.
     pub peek: Option<Arc<SocketStream>>,
+    /// What is spoken on it.
+    pub protocol: Spoken,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spoken {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// A socket being opened.
@@ -36,16 +48,20 @@ pub trait Dial: Send + Sync {
 
 /// Opens sockets, those of TCP without Nagle's delay.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DialSocket;
+pub struct DialSocket {
+    /// What is spoken, without anybody being asked.
+    pub protocol: Spoken,
+}
 
 impl Dial for DialSocket {
     fn dial(&self, endpoint: &Address) -> Dialed {
-        let endpoint = endpoint.clone();
+        let (endpoint, protocol) = (endpoint.clone(), self.protocol);
         Box::pin(async move {
             let stream = Arc::new(SocketStream::connect(&endpoint).await?);
             Ok(Socket {
                 stream: Box::new(Shared(Arc::clone(&stream))),
                 peek: Some(stream),
+                protocol,
             })
         })
     }

@@ -1,30 +1,40 @@
 //! Connections to upstreams: the only module that owns client sockets.
 //!
 //! One [`Pool`] per upstream. `max_connections` and `max_idle` hold for the whole process and
-//! exactly so; idle connections are kept per worker and reused last-in first-out. A request takes,
-//! in this order: an own idle connection, a fresh one below the cap, another worker's idle one, the
-//! place of the oldest idle connection to another endpoint, else it waits first-in first-out.
+//! exactly so. HTTP/1 connections carry one exchange each; idle ones are kept per worker and reused
+//! last-in first-out. HTTP/2 connections carry as many as the upstream allows, and are idle without
+//! any. A request takes, in this order: an own idle connection or one with room for a stream, a share
+//! in a dial of its worker, a fresh one below the cap, another worker's, the place of the oldest idle
+//! connection, else it waits first-in first-out.
 //!
-//! Invariants: a connection with an abandoned exchange is never reused; every open socket holds
-//! one [`Place`], given back when the socket is closed and not before; nothing is retried here.
-//! Knows nothing about policies, routes or replies. hyper's client types stop here.
+//! Invariants: a connection of HTTP/1 with an abandoned exchange is never reused, a stream never;
+//! every open socket holds one [`Place`], given back when the socket is closed and not before;
+//! nothing is retried here. Knows nothing about policies, routes or replies. The client types of
+//! hyper and h2 stop here.
 
 mod body;
 mod connection;
 mod dial;
+mod http2;
 mod inbound;
+mod join;
+mod pump;
 mod raw;
 mod replay;
+mod shared;
 mod shelf;
+mod stream;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
-pub use dial::{Dial, DialSocket, Dialed, Socket, Stream, is_our_limit};
+pub use dial::{Dial, DialSocket, Dialed, Socket, Spoken, Stream, is_our_limit};
 pub use inbound::{BrokenOff, Http2Body, Inbound};
+pub use join::{Joining, is_too_long};
 pub use raw::Raw;
 pub use replay::Unread;
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,7 +43,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use self::connection::Shelved;
-use self::shelf::{Shelf, Take};
+use self::shared::Slot;
+use self::shelf::{Ask, Shelf, Take};
+use crate::config::model::{Http2, Protocol};
 use crate::net::{Address, Rewound};
 
 /// Limits of one pool.
@@ -47,6 +59,19 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// A connection is not reused past this age, shortened by up to 10 % jitter.
     pub max_age: Option<Duration>,
+}
+
+/// What a pool is built with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Its limits.
+    pub limits: Limits,
+    /// What may be spoken; [`Dial`] sees to it.
+    pub protocol: Protocol,
+    /// What HTTP/2 connections are opened with.
+    pub http2: Http2,
+    /// Whether [`Dial`] encrypts.
+    pub tls: bool,
 }
 
 /// Why a connection was closed.
@@ -70,11 +95,13 @@ pub enum Closed {
     Removed,
     /// It was a tunnel, which has ended.
     Tunnel,
+    /// It gave no sign of life when asked.
+    PingTimeout,
 }
 
 impl Closed {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Upstream,
         Self::Asked,
         Self::Abandoned,
@@ -84,6 +111,7 @@ impl Closed {
         Self::Evicted,
         Self::Removed,
         Self::Tunnel,
+        Self::PingTimeout,
     ];
 
     /// The word for metrics.
@@ -98,6 +126,7 @@ impl Closed {
             Self::Evicted => "evicted",
             Self::Removed => "removed",
             Self::Tunnel => "tunnel",
+            Self::PingTimeout => "ping_timeout",
         }
     }
 }
@@ -114,7 +143,9 @@ pub trait Observer: Send + Sync {
 
 /// The connections to one upstream.
 pub struct Pool {
-    limits: Limits,
+    settings: Settings,
+    /// Whether the last handshake agreed on HTTP/1.
+    declined: AtomicBool,
     dial: Arc<dyn Dial>,
     observer: Arc<dyn Observer>,
     shelf: Mutex<Shelf>,
@@ -128,8 +159,21 @@ struct Place(Option<Arc<Pool>>);
 enum Grant {
     /// An idle connection to the endpoint it asked for.
     Idle(Shelved),
+    /// A stream of one.
+    Stream(Slot),
     /// The right to open one.
     Place(Place),
+}
+
+/// What kind of connection a request wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Whichever there is.
+    Any,
+    /// One that is not open yet: kept ones have died unnoticed.
+    Fresh,
+    /// One that is opened for it alone.
+    Alone,
 }
 
 /// What [`Pool::checkout`] found.
@@ -138,6 +182,8 @@ pub enum Checkout {
     Idle(Idle),
     /// The right to open one.
     Dial(Dialing),
+    /// A share in a dial that is under way.
+    Join(Joining),
     /// All places are taken.
     Wait(Waiting),
 }
@@ -171,46 +217,66 @@ pub struct Waiting {
 impl Pool {
     /// Builds an empty pool for `workers` worker threads.
     pub fn new(
-        limits: Limits,
+        settings: Settings,
         workers: usize,
         dial: Arc<dyn Dial>,
         observer: Box<dyn Observer>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            settings,
+            declined: AtomicBool::new(false),
             dial,
             observer: observer.into(),
             shelf: Mutex::new(Shelf::new(workers)),
         })
     }
 
-    /// What it was built with.
+    /// Its limits.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.settings.limits
     }
 
-    /// Takes an idle connection to `endpoint` (unless only a `fresh` one will do), or a place to
-    /// open one, or queues for either.
+    /// Whether a fresh connection will probably be one to share.
+    fn hopes_for_http2(&self) -> bool {
+        match self.settings.protocol {
+            Protocol::Http2 => true,
+            Protocol::Auto => self.settings.tls && !self.declined.load(Relaxed),
+            Protocol::Http1 | Protocol::Tcp => false,
+        }
+    }
+
+    /// Takes an idle connection to `endpoint` or a stream of one, a share in a dial or a place to
+    /// open one, as far as they are wanted, or queues for them.
     pub fn checkout(
         self: &Arc<Self>,
         worker: usize,
         endpoint: &Address,
-        fresh: bool,
+        want: Want,
         now: Instant,
     ) -> Checkout {
+        let ask = Ask {
+            worker,
+            endpoint,
+            want,
+            max: self.settings.limits.max_connections,
+            max_joiners: self.settings.http2.max_streams as usize,
+            now,
+        };
         loop {
-            let take = self
-                .lock()
-                .take(worker, endpoint, fresh, self.limits.max_connections);
+            let take = self.lock().take(ask);
+            let pool = Arc::clone(self);
             match take {
                 Take::Idle(idle) if idle.expires <= now => Self::expire(idle, now),
-                Take::Idle(idle) => return Checkout::Idle(Idle::new(idle, Arc::clone(self))),
+                Take::Idle(idle) => return Checkout::Idle(Idle::new(idle, pool)),
+                Take::Stream(lent) => return Checkout::Idle(Idle::stream(Slot::new(lent, pool))),
+                Take::Over(shared, why) => shared.close(why),
+                Take::Join(joined, interest) => {
+                    return Checkout::Join(Joining::new(pool, joined, interest));
+                }
                 Take::Place => {
-                    let place = Place(Some(Arc::clone(self)));
-                    let pool = Arc::clone(self);
                     return Checkout::Dial(Dialing {
+                        place: Place(Some(Arc::clone(self))),
                         pool,
-                        place,
                         endpoint: endpoint.clone(),
                         worker,
                     });
@@ -219,7 +285,6 @@ impl Pool {
                     if let Some(evicted) = evicted {
                         evicted.close(Closed::Evicted);
                     }
-                    let pool = Arc::clone(self);
                     return Checkout::Wait(Waiting {
                         pool,
                         grant,
@@ -244,7 +309,8 @@ impl Pool {
 
     /// Whether a checkout would not have to wait, as it looks now.
     pub fn has_room(&self, endpoint: &Address) -> bool {
-        self.lock().has_room(endpoint, self.limits.max_connections)
+        let max = self.settings.limits.max_connections;
+        self.lock().has_room(endpoint, max)
     }
 
     /// Takes a connection back after a whole exchange: for a waiter, or onto the shelf.
@@ -255,7 +321,7 @@ impl Pool {
         loop {
             let mut shelf = self.lock();
             let Some(waiter) = shelf.next_waiter() else {
-                let surplus = shelf.put(idle, self.limits.max_idle);
+                let surplus = shelf.put(idle, self.settings.limits.max_idle);
                 drop(shelf);
                 if let Some(surplus) = surplus {
                     surplus.close(Closed::MaxIdle);
@@ -278,17 +344,21 @@ impl Pool {
 
     /// Closes idle connections that are dead or whose time is over. Called about once a second.
     pub fn reap(&self, now: Instant) {
-        let expired = self.lock().expired(now);
-        for idle in expired {
+        let (idle, shared) = self.lock().expired(now);
+        for idle in idle {
             Self::expire(idle, now);
+        }
+        for (shared, why) in shared {
+            shared.close(why);
         }
     }
 
-    /// Closes idle connections to endpoints that `keep` refuses.
+    /// Closes connections to endpoints that `keep` refuses: idle ones at once, those with streams
+    /// when the last of them has ended.
     pub fn retain(&self, keep: impl Fn(&Address) -> bool) {
-        let removed = self.lock().remove(|idle| !keep(idle.endpoint()));
-        for idle in removed {
-            idle.close(Closed::Removed);
+        let removed = self.lock().retain(keep);
+        for surplus in removed {
+            surplus.close(Closed::Removed);
         }
     }
 
@@ -302,28 +372,6 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, Shelf> {
         // The shelf's methods cannot panic half-way, so a poisoned one is whole.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Dialing {
-    /// Opens the connection.
-    ///
-    /// # Errors
-    ///
-    /// The connection was refused, reset or has no route; the caller races its own `connect` timer
-    /// against this.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future closes the socket and gives the place back.
-    pub async fn open(self) -> io::Result<Connection> {
-        let started = crate::time::now();
-        let socket = self.pool.dial.dial(&self.endpoint).await?;
-        let now = crate::time::now();
-        self.pool
-            .observer
-            .opened(now.saturating_duration_since(started));
-        connection::open(self, socket, now).await
     }
 }
 
@@ -364,6 +412,7 @@ impl Waiting {
         } = self;
         match grant.await {
             Ok(Grant::Idle(idle)) => Granted::Idle(Idle::new(idle, pool)),
+            Ok(Grant::Stream(slot)) => Granted::Idle(Idle::stream(slot)),
             Ok(Grant::Place(place)) => Granted::Dial(Dialing {
                 pool,
                 place,
@@ -396,3 +445,6 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use super::route::Route;
 use super::trial::{Trial, UploadState};
 use crate::pool::{
     Checkout, Connection, Download, Granted, Idle, Raw, SendError, Upload, UploadObserver, Waiting,
-    is_our_limit,
+    Want, is_our_limit, is_too_long,
 };
 use crate::resilience::Verdict;
 use crate::resilience::fault::Action;
@@ -157,6 +157,10 @@ impl Attempt<'_, '_> {
                         return Err(ProxyError::UpstreamClosed.into());
                     }
                 }
+                Err(SendError::Refused(back)) => {
+                    outgoing.refused(back);
+                    return Err(ProxyError::UpstreamRefused.into());
+                }
                 Err(SendError::Reset { answered: false })
                     if doubtful && outgoing.is_harmless() && outgoing.is_here() => {}
                 Err(SendError::Reset { .. }) => return Err(ProxyError::UpstreamReset.into()),
@@ -257,23 +261,30 @@ impl Attempt<'_, '_> {
         let Call { caller, route, .. } = self.call;
         let pool = &route.upstream.pool;
         let (worker, address) = (caller.proxy.worker, &endpoint.endpoint().address);
+        let want = if fresh { Want::Fresh } else { Want::Any };
         // One allowance for all waits, however often a kept connection turns out dead.
         let give_up = now.checked_add(route.upstream.queue_timeout);
         loop {
-            let granted = match pool.checkout(worker, address, fresh, now) {
+            let granted = match pool.checkout(worker, address, want, now) {
                 Checkout::Idle(idle) => Granted::Idle(idle),
                 Checkout::Dial(dialing) => Granted::Dial(dialing),
-                Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
-            };
-            match granted {
-                Granted::Dial(dialing) => return self.dial(dialing.open()).await,
-                Granted::Idle(idle) => {
-                    if let Some(connection) = self.revive(idle, now).await? {
+                Checkout::Join(joining) => {
+                    if let Some(connection) = self.dial(joining.joined()).await? {
                         return Ok(connection);
                     }
                     now = time::now();
+                    continue;
                 }
+                Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
+            };
+            let connection = match granted {
+                Granted::Dial(dialing) => self.dial(dialing.open(route.timeouts.connect)).await?,
+                Granted::Idle(idle) => self.revive(idle, now).await?,
+            };
+            if let Some(connection) = connection {
+                return Ok(connection);
             }
+            now = time::now();
         }
     }
 
@@ -284,10 +295,11 @@ impl Attempt<'_, '_> {
         let address = &endpoint.endpoint().address;
         let give_up = now.checked_add(route.upstream.queue_timeout);
         loop {
-            let granted = match pool.checkout(caller.proxy.worker, address, true, now) {
+            let granted = match pool.checkout(caller.proxy.worker, address, Want::Alone, now) {
                 Checkout::Idle(idle) => Granted::Idle(idle),
                 Checkout::Dial(dialing) => Granted::Dial(dialing),
                 Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
+                Checkout::Join(_) => continue,
             };
             // Only a place is of use.
             if let Granted::Dial(dialing) = granted {
@@ -343,6 +355,8 @@ impl Attempt<'_, '_> {
         opened.map_err(|error| {
             if is_our_limit(&error) {
                 Failed(ProxyError::PoolFull, Verdict::Ignored)
+            } else if is_too_long(&error) {
+                ProxyError::ConnectTimeout.into()
             } else {
                 ProxyError::ConnectFailed.into()
             }

@@ -53,6 +53,8 @@ pub enum ProxyError {
     UpstreamReset,
     /// As [`Self::UpstreamReset`], before a byte of the request was written.
     UpstreamClosed,
+    /// The upstream says that it has not processed the request.
+    UpstreamRefused,
     /// What the upstream sent is not HTTP, or exceeds a limit.
     BadResponse,
     /// No response head within `first_byte`.
@@ -116,6 +118,7 @@ pub enum Reason {
     ConnectFailed,
     ConnectTimeout,
     UpstreamReset,
+    UpstreamRefused,
     BadResponse,
     AttemptTimeout,
     UpstreamIdle,
@@ -126,7 +129,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
@@ -143,6 +146,7 @@ impl Reason {
         Self::ConnectFailed,
         Self::ConnectTimeout,
         Self::UpstreamReset,
+        Self::UpstreamRefused,
         Self::BadResponse,
         Self::AttemptTimeout,
         Self::UpstreamIdle,
@@ -170,6 +174,7 @@ impl Reason {
             Self::ConnectFailed => "connect_failed",
             Self::ConnectTimeout => "connect_timeout",
             Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamRefused => "upstream_refused",
             Self::BadResponse => "bad_response",
             Self::AttemptTimeout => "attempt_timeout",
             Self::UpstreamIdle => "upstream_idle",
@@ -203,7 +208,7 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
@@ -225,6 +230,7 @@ impl ProxyError {
         Self::ConnectTimeout,
         Self::UpstreamReset,
         Self::UpstreamClosed,
+        Self::UpstreamRefused,
         Self::BadResponse,
         Self::AttemptTimeout,
         Self::UpstreamIdle,
@@ -259,6 +265,7 @@ impl ProxyError {
             Self::ConnectTimeout     => row(Upstream,   504,  4, "connection_timeout",       Reason::ConnectTimeout, NotSent,   Some(Failure),   "the upstream did not accept a connection in time"),
             Self::UpstreamReset      => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  MaybeSent, Some(Failure),   "the upstream broke the connection off before it answered"),
             Self::UpstreamClosed     => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  NotSent,   Some(Failure),   "the upstream broke a new connection off before it took the request"),
+            Self::UpstreamRefused    => row(Upstream,   502, 14, "destination_unavailable",  Reason::UpstreamRefused, NotSent,  Some(Ignored),   "the upstream refused the request before it processed any of it"),
             Self::BadResponse        => row(Upstream,   502, 14, "http_protocol_error",      Reason::BadResponse,    MaybeSent, Some(Failure),   "the upstream's answer is not valid HTTP"),
             Self::AttemptTimeout     => row(Upstream,   504,  4, "http_response_timeout",    Reason::AttemptTimeout, MaybeSent, Some(Failure),   "the upstream did not answer in time"),
             Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),
@@ -273,7 +280,10 @@ impl ProxyError {
     /// How the attempt ended, as far as another one is concerned.
     pub(super) const fn ended(self) -> Ended {
         match self {
-            Self::ConnectFailed | Self::ConnectTimeout | Self::UpstreamClosed => Ended::NotSent,
+            Self::ConnectFailed
+            | Self::ConnectTimeout
+            | Self::UpstreamClosed
+            | Self::UpstreamRefused => Ended::NotSent,
             Self::UpstreamReset | Self::FaultReset => Ended::Reset,
             Self::AttemptTimeout => Ended::TimedOut,
             Self::FaultAbort(status) => Ended::Status(status),

@@ -131,7 +131,15 @@ impl<'r> Outgoing<'r> {
         Some(copy)
     }
 
-    /// Takes it back: no byte of it was sent.
+    /// The upstream has not processed the copy that was sent last, which may be here again.
+    pub(super) fn refused(&mut self, back: Option<Box<Request<Upload>>>) {
+        match back {
+            Some(back) => self.give_back(*back),
+            None => self.sent = self.sent.saturating_sub(1),
+        }
+    }
+
+    /// Takes it back: it was not processed, and none of its body was sent.
     pub(super) fn give_back(&mut self, unsent: Request<Upload>) {
         self.sent = self.sent.saturating_sub(1);
         if !self.here {

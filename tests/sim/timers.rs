@@ -500,7 +500,10 @@ fn a_wait_for_a_connection_is_not_the_upstreams_idleness() {
 
 #[test]
 fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
-    use outrigger::pool::{Checkout, Closed, Connection, Limits, Observer, Pool, Upload};
+    use outrigger::config::model;
+    use outrigger::pool::{
+        Checkout, Closed, Connection, Limits, Observer, Pool, Settings, Upload, Want,
+    };
     struct Nobody;
     impl Observer for Nobody {
         fn opened(&self, _: Duration) {}
@@ -509,8 +512,8 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
     }
     async fn dial(pool: &std::sync::Arc<Pool>, port: u16) -> Connection {
         let at = outrigger::net::Address::from(([192, 0, 2, 1], port));
-        match pool.checkout(0, &at, true, time::now()) {
-            Checkout::Dial(dialing) => dialing.open().await.unwrap(),
+        match pool.checkout(0, &at, Want::Fresh, time::now()) {
+            Checkout::Dial(dialing) => dialing.open(None).await.unwrap().unwrap(),
             _ => panic!("no place"),
         }
     }
@@ -535,7 +538,19 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
             idle_timeout: Duration::from_secs(60),
             max_age: None,
         };
-        let pool = Pool::new(limits, 1, std::sync::Arc::new(script), Box::new(Nobody));
+        let settings = Settings {
+            limits,
+            protocol: model::Protocol::Http1,
+            http2: model::Http2 {
+                max_streams: 100,
+                stream_window: 65_535,
+                connection_window: 65_535,
+                ping_interval: None,
+                ping_timeout: Duration::from_secs(20),
+            },
+            tls: false,
+        };
+        let pool = Pool::new(settings, 1, std::sync::Arc::new(script), Box::new(Nobody));
         let mut one = dial(&pool, 1).await;
         let mut two = dial(&pool, 1).await;
         exchange(&mut one, "/dies").await;
@@ -546,7 +561,7 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
         time::sleep(ms(20)).await;
         let _held = dial(&pool, 2).await;
         let at = outrigger::net::Address::from(([192, 0, 2, 1], 3));
-        let Checkout::Wait(waiting) = pool.checkout(0, &at, false, time::now()) else {
+        let Checkout::Wait(waiting) = pool.checkout(0, &at, Want::Any, time::now()) else {
             panic!("below the cap")
         };
         let granted = tokio::time::timeout(Duration::from_secs(30), waiting.granted()).await;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use outrigger::lifecycle::tasks;
 use outrigger::net::Address;
-use outrigger::pool::{Dial, Dialed, Socket};
+use outrigger::pool::{Dial, Dialed, Socket, Spoken};
 use outrigger::time;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
@@ -231,6 +231,7 @@ impl Dial for Upstream {
             Ok(Socket {
                 stream: Box::new(Pipe { near, _open: open }),
                 peek: None,
+                protocol: Spoken::Http1,
             })
         })
     }
