@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -15,6 +14,7 @@ use http_body::Body;
 use crate::pool::{Inbound, Upload};
 use crate::proxy::Caller;
 use crate::proxy::body::ResponseBody;
+use crate::time;
 
 /// Answers one request.
 ///
@@ -96,7 +96,7 @@ fn framed(response: Response<ResponseBody>, is_head: bool) -> (Response<()>, Opt
     headers.remove(header::CONNECTION);
     headers.remove(header::TRANSFER_ENCODING);
     if !headers.contains_key(header::DATE)
-        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now()))
+        && let Ok(date) = HeaderValue::try_from(time::http_date())
     {
         headers.insert(header::DATE, date);
     }
@@ -108,10 +108,6 @@ fn framed(response: Response<ResponseBody>, is_head: bool) -> (Response<()>, Opt
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     (Response::from_parts(head, ()), has_body.then_some(body))
-}
-
-fn now() -> SystemTime {
-    SystemTime::UNIX_EPOCH + crate::time::unix_now()
 }
 
 /// A response being sent. Dropped before its end it is reset: what has come is not the whole.

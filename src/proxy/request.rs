@@ -607,7 +607,12 @@ mod tests {
         prepare(&mut request, &surveyed);
         let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["host", "x-kept", "x-request-id"]);
+        // That trailers are taken is said again to the next hop.
+        assert_eq!(
+            names,
+            ["connection", "host", "te", "x-kept", "x-request-id"]
+        );
+        assert_eq!(request.headers()["connection"], "te");
         assert_ne!(request.headers()["x-request-id"], "2");
         assert_eq!(request.uri(), "/x?y");
     }

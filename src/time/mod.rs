@@ -23,6 +23,11 @@ pub fn unix_now() -> Duration {
         .unwrap_or_default()
 }
 
+/// The present wall-clock time, as `Date` has it (RFC 9110 §5.6.7).
+pub fn http_date() -> String {
+    httpdate::fmt_http_date(UNIX_EPOCH + unix_now())
+}
+
 /// Waits on a timer of its own: for tasks off the request path.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;

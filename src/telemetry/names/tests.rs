@@ -8,9 +8,9 @@ use crate::resilience::retry::{Denied, Why};
 use crate::telemetry::metrics::upstream::ACTIONS;
 use crate::telemetry::metrics::{DnsFailure, Hedged, Refusal};
 
-const LABELS: [&str; 14] = [
+const LABELS: [&str; 15] = [
     LISTENER, ROUTE, UPSTREAM, ENDPOINT, CLASS, CODE_CLASS, REASON, STATE, VERDICT, CAUSE, ACTION,
-    FROM, TO, VERSION,
+    DIRECTION, FROM, TO, VERSION,
 ];
 
 #[test]
