@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 use outrigger::lifecycle::tasks;
 use outrigger::net::Address;
+use outrigger::net::Ends;
 use outrigger::pool::{Dial, Dialed, Socket, Spoken};
 use outrigger::proxy::{Activity, Proxy};
 use outrigger::telemetry::access_log::AccessLog;
@@ -226,7 +227,10 @@ impl Rig {
             });
             let listener = built.listeners.first().map(Arc::clone);
             let listener = listener.expect("the upstream listens");
-            tasks::spawn_local("connection", listener::serve(proxy, listener, theirs, None));
+            tasks::spawn_local(
+                "connection",
+                listener::serve(proxy, listener, theirs, Ends::default()),
+            );
         })
     }
 

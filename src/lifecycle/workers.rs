@@ -9,7 +9,9 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::tasks;
+use crate::config::model::Protocol;
 use crate::listener::{self, Accepted, Door};
+use crate::net::Ends;
 use crate::proxy::{Activity, Proxy};
 use crate::telemetry::access_log::AccessLog;
 use crate::time;
@@ -95,9 +97,15 @@ fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
             let Ok(socket) = socket.attach() else {
                 continue;
             };
+            let ends = Ends {
+                peer,
+                local: (listener.protocol == Protocol::Tcp)
+                    .then(|| socket.local())
+                    .flatten(),
+            };
             let proxy = Rc::clone(&proxy);
             tasks::spawn_local("connection", async move {
-                listener::serve(proxy, listener, socket, peer).await;
+                listener::serve(proxy, listener, socket, ends).await;
                 drop(open);
             });
         }

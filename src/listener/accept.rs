@@ -1,7 +1,7 @@
 //! Accepting connections and handing them out.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct Accepted {
     /// The socket.
     pub socket: Detached,
     /// Address of the caller, where it has one.
-    pub peer: Option<IpAddr>,
+    pub peer: Option<SocketAddr>,
     /// Where it came in.
     pub listener: Arc<Listener>,
     /// Counts it as open on its worker and listener.
@@ -99,7 +99,7 @@ pub async fn accept(socket: Bound, listener: Arc<Listener>, doors: Vec<Door>) ->
         };
         let accepted = Accepted {
             socket: stream,
-            peer: peer.map(|peer| peer.ip()),
+            peer,
             listener: Arc::clone(&listener),
             open,
         };

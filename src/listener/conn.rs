@@ -1,7 +1,6 @@
 //! One connection of a caller, from accept to close: what is spoken on it.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,23 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{http1, http2, tcp};
 use crate::config::model::Protocol;
-use crate::net::Rewound;
+use crate::net::{Ends, Rewound};
 use crate::proxy::watch::Watch;
 use crate::proxy::{Caller, Listener, Proxy};
 use crate::time;
 
-/// Serves a caller until one side closes or a timer ends it. `peer` is its address, where it has
-/// one.
+/// Serves a caller until one side closes or a timer ends it.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection and cancels what is in flight on it.
-pub async fn serve<S>(
-    proxy: Rc<Proxy>,
-    listener: Arc<Listener>,
-    mut socket: S,
-    peer: Option<IpAddr>,
-) where
+pub async fn serve<S>(proxy: Rc<Proxy>, listener: Arc<Listener>, mut socket: S, ends: Ends)
+where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let settings = &listener.downstream;
@@ -40,7 +34,7 @@ pub async fn serve<S>(
     let caller = Caller {
         proxy,
         listener,
-        peer,
+        ends,
         watch: Rc::clone(&watch),
     };
     match protocol {

@@ -48,6 +48,9 @@ where
         .initial_connection_window_size(settings.http2.connection_window)
         .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER);
+    if settings.upgrades.iter().any(|name| name == "websocket") {
+        builder.enable_connect_protocol();
+    }
     let life = Rc::new(Life {
         came: Cell::new(now),
         state: Cell::new(State::Opening(now + settings.header_timeout)),

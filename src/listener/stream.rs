@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
+use crate::net::Duplex;
 use crate::pool::{Inbound, Upload};
-use crate::proxy::Caller;
 use crate::proxy::body::ResponseBody;
+use crate::proxy::{Caller, websocket};
 use crate::time;
 
 /// Answers one request.
@@ -29,8 +31,16 @@ pub(super) async fn answer(
     let is_head = request.method() == Method::HEAD;
     let watch = Rc::clone(&caller.watch);
     let (head, body) = request.into_parts();
-    let body = Inbound::http2(body, &head.headers);
-    let request = Request::from_parts(head, Upload::new(body));
+    let (request, received) = if head.method == Method::CONNECT {
+        // What comes is no body, but the caller's half of a tunnel.
+        match connect(Request::from_parts(head, Upload::empty())) {
+            Some(request) => (request, Some(body)),
+            None => return refuse(respond, StatusCode::NOT_IMPLEMENTED),
+        }
+    } else {
+        let body = Inbound::http2(body, &head.headers);
+        (Request::from_parts(head, Upload::new(body)), None)
+    };
     let response = {
         let mut handled = pin!(caller.handle(request));
         poll_fn(|cx| match handled.as_mut().poll(cx) {
@@ -39,7 +49,15 @@ pub(super) async fn answer(
         })
         .await
     };
-    let Some(response) = response else { return };
+    let Some(mut response) = response else { return };
+    if let Some(tunnel) = response.body_mut().take_tunnel() {
+        let (mut head, _) = framed(response, true);
+        *head.status_mut() = StatusCode::OK;
+        if let (Some(received), Ok(sent)) = (received, respond.send_response(head, false)) {
+            tunnel.run(Duplex::new(received, sent), &watch.alarm).await;
+        }
+        return;
+    }
     let (head, body) = framed(response, is_head);
     let Some(body) = body else {
         let _ = respond.send_response(head, true);
@@ -88,12 +106,40 @@ pub(super) async fn answer(
     }
 }
 
+/// An extended CONNECT (RFC 8441) as the upgrade that HTTP/1.1 has in its place; a plain one as it
+/// is. `None` where the protocol has no such form.
+fn connect(mut request: Request<Upload>) -> Option<Request<Upload>> {
+    let Some(protocol) = request.extensions_mut().remove::<Protocol>() else {
+        return Some(request);
+    };
+    if !protocol.as_str().eq_ignore_ascii_case("websocket") {
+        return None;
+    }
+    *request.method_mut() = Method::GET;
+    *request.version_mut() = Version::HTTP_11;
+    let key = HeaderValue::try_from(websocket::new_key()).ok()?;
+    let headers = request.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_KEY, key);
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    Some(request)
+}
+
+/// Answers what no route is asked about.
+fn refuse(mut respond: SendResponse<Bytes>, status: StatusCode) {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    let _ = respond.send_response(response, true);
+}
+
 /// The response as HTTP/2 frames it, and its body where there is one.
 fn framed(response: Response<ResponseBody>, is_head: bool) -> (Response<()>, Option<ResponseBody>) {
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_2;
     let headers = &mut head.headers;
     headers.remove(header::CONNECTION);
+    headers.remove(header::UPGRADE);
+    headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     headers.remove(header::TRANSFER_ENCODING);
     if !headers.contains_key(header::DATE)
         && let Ok(date) = HeaderValue::try_from(time::http_date())

@@ -1,6 +1,7 @@
 //! A connected socket of either kind.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -61,6 +62,14 @@ impl SocketStream {
                 None => format!("uid {}", peer.uid()),
             },
             Err(_) => "unknown".to_owned(),
+        }
+    }
+
+    /// Our end of it; `None` for a Unix socket.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 

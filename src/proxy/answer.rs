@@ -4,12 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use http_body::Body;
 
 use super::body::{ResponseBody, Stream, grpc_status};
 use super::error::ProxyError;
 use super::exchange::Exchange;
+use super::forwarded;
 use super::request::{self, Survey};
 use super::route::Route;
 use super::trial::Trial;
@@ -94,6 +95,7 @@ impl Answer {
                 settle_at: stream.at + route.settle_after,
                 idle: route.timeouts.stream_idle,
                 total_at: deadline.total_at,
+                upload: stream.upload.clone(),
                 upstream_waits: true,
                 broken: None,
             };
@@ -115,6 +117,10 @@ impl Answer {
         if upload.is_some() {
             exchange.upload.replace(upload);
         }
+        let via = exchange
+            .serving()
+            .is_some_and(|route| route.upstream.forwarding.via);
+        let version = head.as_ref().map_or(Version::HTTP_11, |head| head.version);
         let served = exchange.served.clone();
         let mut response = Response::new(ResponseBody::upstream(stream, exchange));
         if let Some(head) = head {
@@ -124,6 +130,9 @@ impl Answer {
         }
         let headers = response.headers_mut();
         request::clean(headers);
+        if via {
+            forwarded::add_via(headers, version);
+        }
         if unread {
             // Nobody reads the rest of the upload: the connection ends with this answer.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

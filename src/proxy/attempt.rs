@@ -19,6 +19,7 @@ use super::outgoing::Outgoing;
 use super::request::{self, Survey};
 use super::route::Route;
 use super::trial::{Trial, UploadState};
+use crate::net::{Ends, proxy_protocol};
 use crate::pool::{
     Checkout, Connection, Download, Granted, Idle, Raw, SendError, Upload, UploadObserver, Waiting,
     Want, is_our_limit, is_too_long,
@@ -303,7 +304,10 @@ impl Attempt<'_, '_> {
             };
             // Only a place is of use.
             if let Granted::Dial(dialing) = granted {
-                return self.dial(dialing.open_raw(Vec::new())).await;
+                let Ends { peer, local } = caller.ends;
+                let tells = route.upstream.proxy_protocol;
+                let first = tells.then(|| proxy_protocol::header(peer, local));
+                return self.dial(dialing.open_raw(first.unwrap_or_default())).await;
             }
         }
     }

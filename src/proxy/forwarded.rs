@@ -42,6 +42,17 @@ pub enum Peer {
     Unknown,
 }
 
+/// Where a request comes from, and what of it the upstream is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// What is added.
+    pub forwarding: Forwarding,
+    /// Who sent it.
+    pub peer: Peer,
+    /// Whether it came over TLS.
+    pub is_tls: bool,
+}
+
 impl Seen<'_> {
     const fn proto(&self) -> &'static str {
         if self.is_tls { "https" } else { "http" }

@@ -14,11 +14,12 @@ use super::attempt::Call;
 use super::body::ResponseBody;
 use super::error::{ProxyError, Resend, Side};
 use super::exchange::Exchange;
+use super::forwarded::{Origin, Peer};
 use super::outgoing::Outgoing;
 use super::request::Survey;
 use super::route::Route;
 use super::{Caller, hedge, reply, request, retry};
-use crate::config::model::{Mode, Protocol};
+use crate::config::model::{Forwarding, Mode, Protocol};
 use crate::pool::Upload;
 use crate::resilience::timeout::{Deadline, Due};
 use crate::telemetry::metrics::Refusal;
@@ -57,6 +58,16 @@ impl Caller {
         }
     }
 
+    /// What an upstream is told of the way of a request, if anything.
+    fn origin(&self, forwarding: Forwarding) -> Option<Origin> {
+        let peer = self.ends.peer;
+        (forwarding != Forwarding::default()).then(|| Origin {
+            forwarding,
+            peer: peer.map_or(Peer::Unix, |peer| Peer::Ip(peer.ip())),
+            is_tls: self.listener.is_tls(),
+        })
+    }
+
     /// The order of a request: what is asked, of whom, and in which order it may say no.
     async fn forward(
         &self,
@@ -83,7 +94,7 @@ impl Caller {
             return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
 
-        request::prepare(request, &survey);
+        request::prepare(request, &survey, self.origin(route.upstream.forwarding));
         exchange.identify(request.headers());
         let outgoing = RefCell::new(Outgoing::new(request));
         // An answer that a failover is to better: it stands until that one admits the request.

@@ -24,7 +24,6 @@ pub mod tunnel;
 pub mod watch;
 pub mod websocket;
 
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -35,6 +34,7 @@ use arc_swap::ArcSwap;
 use self::route::RouteTable;
 use self::watch::Watch;
 use crate::config::model;
+use crate::net::Ends;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::ListenerMetrics;
 
@@ -64,6 +64,13 @@ pub struct Listener {
     pub metrics: ListenerMetrics,
 }
 
+impl Listener {
+    /// Whether what its callers send is encrypted.
+    pub const fn is_tls(&self) -> bool {
+        false
+    }
+}
+
 /// One connection of a caller.
 pub struct Caller {
     /// The worker that serves it.
@@ -71,7 +78,7 @@ pub struct Caller {
     /// Where it was accepted.
     pub listener: Arc<Listener>,
     /// Its address; `None` where it came by a Unix socket.
-    pub peer: Option<IpAddr>,
+    pub ends: Ends,
     /// Its timer.
     pub watch: Rc<Watch>,
 }
@@ -84,7 +91,7 @@ impl Caller {
             proxy: Rc::clone(&self.proxy),
             listener: Arc::clone(&self.listener),
             watch,
-            peer: self.peer,
+            ends: self.ends,
         }
     }
 }

@@ -9,6 +9,7 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 
 use super::error::ProxyError;
+use super::forwarded::{self, Origin, Seen};
 use super::route::Route;
 use super::websocket;
 use crate::config::model;
@@ -321,7 +322,8 @@ pub(super) fn client_time(survey: &Survey, headers: &HeaderMap, route: &Route) -
 }
 
 /// Makes the caller's head ours: origin form, HTTP/1.1, no hop-by-hop fields, a request id.
-pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
+pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Option<Origin>) {
+    let origin = origin.map(|origin| (origin, request.version(), forwarded::asked_host(request)));
     *request.version_mut() = Version::HTTP_11;
     if let Some(authority) = request.uri().authority() {
         if !request.headers().contains_key(HOST) {
@@ -340,6 +342,15 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey) {
     }
     if survey.has_hop_by_hop {
         strip_hop_by_hop(request.headers_mut());
+    }
+    if let Some((origin, version, host)) = origin {
+        let seen = Seen {
+            peer: origin.peer,
+            is_tls: origin.is_tls,
+            version,
+            host: host.as_ref(),
+        };
+        forwarded::add(request.headers_mut(), origin.forwarding, &seen);
     }
     if survey.takes_trailers {
         let headers = request.headers_mut();
@@ -604,7 +615,7 @@ mod tests {
             ],
         );
         let surveyed = survey(&request, &limits(8192)).unwrap();
-        prepare(&mut request, &surveyed);
+        prepare(&mut request, &surveyed, None);
         let mut names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         // That trailers are taken is said again to the next hop.

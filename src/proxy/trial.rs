@@ -179,6 +179,11 @@ impl UploadState {
         self.lock().bytes
     }
 
+    /// When a byte of it moved last.
+    pub(super) fn moved(&self) -> Instant {
+        self.lock().moved
+    }
+
     /// When a byte moved last, and whether it is the caller that we wait for; `None` when done.
     pub(super) fn stalled(&self) -> Option<(Instant, bool)> {
         let progress = self.lock();

@@ -5,10 +5,11 @@
 //! polled any more and could not notice by itself.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::ProxyError;
-use super::trial::Trial;
+use super::trial::{Trial, UploadState};
 use crate::resilience::Verdict;
 use crate::time::{Alarm, Bounded};
 
@@ -44,6 +45,8 @@ pub(super) struct Flow {
     pub(super) settle_at: Instant,
     pub(super) idle: Option<Duration>,
     pub(super) total_at: Option<Instant>,
+    /// The caller's body, whose bytes are progress as well.
+    pub(super) upload: Option<Arc<UploadState>>,
     /// Whether it was the upstream that we waited for last.
     pub(super) upstream_waits: bool,
     /// Why the connection is being dropped, if it is, and what that says about the upstream.
@@ -170,7 +173,9 @@ impl Watch {
         {
             trial.judge(Verdict::Success, now);
         }
-        let idle_at = flow.idle.map(|idle| self.progress.get() + idle);
+        let uploaded = flow.upload.as_ref().map(|upload| upload.moved());
+        let moved = uploaded.map_or(self.progress.get(), |at| at.max(self.progress.get()));
+        let idle_at = flow.idle.map(|idle| moved + idle);
         let stalled = if flow.total_at.is_some_and(|at| at <= now) {
             Some(ProxyError::Deadline)
         } else if idle_at.is_some_and(|at| at <= now) {

@@ -32,7 +32,7 @@ use self::fault::Faults;
 use self::rate_limit::RateLimit;
 use self::view::{BreakerView, UpstreamView};
 use crate::balance::HashKey;
-use crate::config::model::{self, Mode};
+use crate::config::model::{self, Forwarding, Mode};
 use crate::net::Address;
 use crate::pool::Pool;
 use crate::resilience::Verdict;
@@ -57,6 +57,10 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// What it sees in `Host`.
     pub host: HostHeader,
+    /// What it is told about the way of a request.
+    pub forwarding: Forwarding,
+    /// Whether its connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Bounds the rate of its requests.
     pub rate_limit: Option<Arc<RateLimit>>,
     /// Bounds its requests in flight.
@@ -121,6 +125,8 @@ impl Upstream {
         Arc::new(Self {
             name: Arc::clone(&config.name),
             host,
+            forwarding: config.forwarding,
+            proxy_protocol: config.proxy_protocol,
             rate_limit: rate_limit.map(|settings| RateLimit::new(settings, now)),
             bulkhead: Arc::new(bulkhead),
             queue_timeout: settings.queue_timeout,

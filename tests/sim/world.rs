@@ -132,7 +132,10 @@ impl World {
     pub(crate) fn pipe(&self) -> (DuplexStream, impl Future<Output = ()> + use<>) {
         let (near, far) = tokio::io::duplex(PIPE);
         let (proxy, listener) = (Rc::clone(&self.proxy), Arc::clone(&self.listener));
-        (near, listener::serve(proxy, listener, far, None))
+        (
+            near,
+            listener::serve(proxy, listener, far, outrigger::net::Ends::default()),
+        )
     }
 
     /// A caller on a connection of its own.
@@ -158,7 +161,7 @@ impl World {
         Rc::new(proxy::Caller {
             proxy: Rc::clone(&self.proxy),
             listener: Arc::clone(&self.listener),
-            peer: None,
+            ends: outrigger::net::Ends::default(),
             watch: Rc::new(Watch::new(header, idle, time::now())),
         })
     }

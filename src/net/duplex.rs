@@ -1,0 +1,93 @@
+//! A stream of HTTP/2 as a byte stream: what a CONNECT makes of it (RFC 9113 §8.5).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::{Reason, RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Both halves of a stream. Dropped before its end was sent, it is reset.
+pub(crate) struct Duplex {
+    received: RecvStream,
+    /// What was received and not read yet; the peer may send as much again once it is.
+    unread: Bytes,
+    sent: SendStream<Bytes>,
+}
+
+impl Duplex {
+    pub(crate) const fn new(received: RecvStream, sent: SendStream<Bytes>) -> Self {
+        Self {
+            received,
+            unread: Bytes::new(),
+            sent,
+        }
+    }
+}
+
+impl AsyncRead for Duplex {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.unread.is_empty() {
+            match ready!(this.received.poll_data(cx)) {
+                Some(Ok(data)) => this.unread = data,
+                Some(Err(error)) => return Poll::Ready(Err(reset(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let taken = this.unread.len().min(buf.remaining());
+        buf.put_slice(this.unread.get(..taken).unwrap_or_default());
+        this.unread.advance(taken);
+        let _ = this.received.flow_control().release_capacity(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Duplex {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let sent = &mut self.get_mut().sent;
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        sent.reserve_capacity(buf.len());
+        while sent.capacity() == 0 {
+            match ready!(sent.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(reset(error))),
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let taken = buf.len().min(sent.capacity());
+        let data = Bytes::copy_from_slice(buf.get(..taken).unwrap_or_default());
+        let done = sent.send_data(data, false).map(|()| taken);
+        Poll::Ready(done.map_err(reset))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ended = self.get_mut().sent.send_data(Bytes::new(), true);
+        Poll::Ready(ended.map_err(reset))
+    }
+}
+
+/// A reset is to a stream what it is to a connection.
+fn reset(error: h2::Error) -> io::Error {
+    match error.reason() {
+        Some(Reason::CANCEL | Reason::CONNECT_ERROR | Reason::NO_ERROR) => {
+            io::Error::new(io::ErrorKind::ConnectionReset, error)
+        }
+        _ => io::Error::other(error),
+    }
+}
