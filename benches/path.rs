@@ -23,7 +23,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use outrigger::lifecycle::tasks;
 use outrigger::net::Address;
 use outrigger::net::Ends;
-use outrigger::pool::{Dial, Dialed, Socket, Spoken};
+use outrigger::pool::{Dial, Dialed, Socket, Spoken, Way};
 use outrigger::proxy::{Activity, Proxy};
 use outrigger::telemetry::access_log::AccessLog;
 use outrigger::telemetry::metrics::Metrics;
@@ -179,7 +179,7 @@ async fn answer(mut stream: DuplexStream, exchange: Exchange) {
 struct Pipes(Exchange);
 
 impl Dial for Pipes {
-    fn dial(&self, _: &Address) -> Dialed {
+    fn dial(&self, _: &Address, _: &Arc<Way>) -> Dialed {
         let (ours, theirs) = duplex(PIPE);
         let exchange = self.0.clone();
         Box::pin(async move {

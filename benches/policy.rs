@@ -287,6 +287,7 @@ fn endpoints(policy: Policy, count: u8, troubled: bool, now: Instant) -> Endpoin
     let found = (1..=count).map(|n| Found {
         address: ([10, 0, 0, n], 80).into(),
         host: HeaderValue::from_static("api"),
+        way: Arc::default(),
         weight: 1,
     });
     endpoints.set(&found.collect::<Vec<_>>(), now);
@@ -389,7 +390,7 @@ fn routed(routes: usize) -> Built {
     );
     let config = config::parse("bench.toml", &text).expect("the configuration is valid");
     let metrics = Metrics::new(1).expect("metrics can be registered");
-    app::build(&config, 1, &metrics)
+    app::build(&config, 1, &metrics).expect("there is nothing to load")
 }
 
 fn deadline(criterion: &mut Criterion) {

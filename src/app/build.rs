@@ -6,10 +6,12 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use crate::config::model::{self, Config, Mode, Protocol};
-use crate::pool::{self, Dial, DialSocket, Limits, Pool, Spoken};
+use crate::pool::{self, Dial, DialSocket, Limits, Pool};
 use crate::proxy::route::{Hedge, Idempotency, Matcher, Route, RouteTable};
 use crate::proxy::{Fallback, Listener};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::tls::client::Client;
+use crate::tls::files::LoadError;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::hedge::HedgeDelay;
 use crate::upstream::{HostHeader, Parts, Upstream};
@@ -19,6 +21,8 @@ use crate::{rng, time};
 pub struct Built {
     /// In the order of the file.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// What makes the TLS connections of each upstream that is encrypted, in the order of the file.
+    pub tls: Vec<Option<Arc<Client>>>,
     /// In the order of the file.
     pub listeners: Vec<Arc<Listener>>,
 }
@@ -33,8 +37,28 @@ struct OwnBreaker {
 }
 
 /// Builds upstreams (without endpoints) and listeners (not bound).
-pub fn build(config: &Config, workers: usize, metrics: &Metrics) -> Built {
-    build_by(config, workers, metrics, dialler)
+///
+/// # Errors
+///
+/// Says which certificate, key or root cannot be used.
+pub fn build(config: &Config, workers: usize, metrics: &Metrics) -> Result<Built, LoadError> {
+    let mut tls = Vec::new();
+    for upstream in &config.upstreams {
+        tls.push(match &upstream.tls {
+            Some(settings) => Some(Arc::new(Client::new(settings.clone())?)),
+            None => None,
+        });
+    }
+    let dial = |index: usize| -> Arc<dyn Dial> {
+        let protocol = config
+            .upstreams
+            .get(index)
+            .map(|upstream| upstream.protocol);
+        let tls = tls.get(index).cloned().flatten();
+        Arc::new(DialSocket::new(protocol.unwrap_or(Protocol::Http1), tls))
+    };
+    let built = build_by(config, workers, metrics, dial);
+    Ok(Built { tls, ..built })
 }
 
 /// As [`build`], with sockets from `dial`.
@@ -47,21 +71,11 @@ pub fn build_with(
     build_by(config, workers, metrics, |_| Arc::clone(dial))
 }
 
-/// Opens the sockets of an upstream.
-fn dialler(config: &model::Upstream) -> Arc<dyn Dial> {
-    let protocol = if config.protocol == Protocol::Http2 {
-        Spoken::Http2
-    } else {
-        Spoken::Http1
-    };
-    Arc::new(DialSocket { protocol })
-}
-
 fn build_by(
     config: &Config,
     workers: usize,
     metrics: &Metrics,
-    dial: impl Fn(&model::Upstream) -> Arc<dyn Dial>,
+    dial: impl Fn(usize) -> Arc<dyn Dial>,
 ) -> Built {
     let mut own = Vec::new();
     let upstreams: Vec<_> = config
@@ -70,7 +84,7 @@ fn build_by(
         .enumerate()
         .map(|(index, upstream)| {
             let found = own_breakers(config, index, metrics);
-            let built = build_upstream(upstream, &found, workers, metrics, dial(upstream));
+            let built = build_upstream(upstream, &found, workers, metrics, dial(index));
             own.extend(found);
             built
         })
@@ -107,6 +121,7 @@ fn build_by(
         .collect();
     Built {
         upstreams,
+        tls: Vec::new(),
         listeners,
     }
 }

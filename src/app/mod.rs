@@ -178,7 +178,10 @@ impl App {
             message: error.to_string(),
             exit_code: OS_ERROR,
         })?;
-        let built = build(config, count, &metrics);
+        let built = build(config, count, &metrics).map_err(|error| StartError {
+            message: error.to_string(),
+            exit_code: OS_ERROR,
+        })?;
 
         let mut listeners = Vec::new();
         let mut addresses = Addresses {

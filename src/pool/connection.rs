@@ -18,6 +18,7 @@ use super::shared::{Shared, Slot};
 use super::stream::{self, Uploading};
 use super::{
     Closed, Dialing, Download, Inbound, Observer, Place, Pool, Raw, Socket, Spoken, Stream, Upload,
+    Way,
 };
 use crate::lifecycle::tasks;
 use crate::net::{Address, Rewound, SocketStream, Tap, Tapped};
@@ -143,10 +144,10 @@ impl std::fmt::Debug for Upload {
 /// # Cancel safety
 ///
 /// Dropping the future closes the socket and gives the place back.
-pub(super) async fn open(dialing: Dialing) -> io::Result<Fresh> {
+pub(super) async fn open(dialing: Dialing, way: &Arc<Way>) -> io::Result<Fresh> {
     let started = crate::time::now();
     let pool = Arc::clone(&dialing.pool);
-    let socket = pool.dial.dial(&dialing.endpoint).await?;
+    let socket = pool.dial.dial(&dialing.endpoint, way).await?;
     let now = crate::time::now();
     let opened = match socket.protocol {
         Spoken::Http1 => {

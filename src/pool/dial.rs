@@ -10,7 +10,11 @@ use std::task::{Context, Poll, ready};
 use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Way;
+use crate::config::model::Protocol;
 use crate::net::{Address, SocketStream};
+use crate::tls::client::Client;
+use crate::tls::{Alpn, Offer};
 
 /// A byte stream to an upstream.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -42,26 +46,52 @@ pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
 
 /// How sockets are opened; simulations put in-memory pipes here.
 pub trait Dial: Send + Sync {
-    /// Opens a stream to `endpoint`.
-    fn dial(&self, endpoint: &Address) -> Dialed;
+    /// Opens a stream to `endpoint`, or to another address of its host.
+    fn dial(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed;
 }
 
-/// Opens sockets, those of TCP without Nagle's delay.
-#[derive(Clone, Copy, Debug, Default)]
+/// Opens sockets, those of TCP without Nagle's delay. A failed handshake is an error whose cause is a
+/// [`TlsError`](crate::tls::TlsError).
 pub struct DialSocket {
-    /// What is spoken, without anybody being asked.
-    pub protocol: Spoken,
+    protocol: Protocol,
+    tls: Option<Arc<Client>>,
+}
+
+impl DialSocket {
+    /// Opens sockets on which `protocol` is spoken, encrypted where there is `tls`.
+    pub fn new(protocol: Protocol, tls: Option<Arc<Client>>) -> Self {
+        Self { protocol, tls }
+    }
 }
 
 impl Dial for DialSocket {
-    fn dial(&self, endpoint: &Address) -> Dialed {
-        let (endpoint, protocol) = (endpoint.clone(), self.protocol);
+    fn dial(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
+        let (endpoint, way) = (endpoint.clone(), Arc::clone(way));
+        let (protocol, tls) = (self.protocol, self.tls.clone());
         Box::pin(async move {
-            let stream = Arc::new(SocketStream::connect(&endpoint).await?);
+            let connect = |address| async move { SocketStream::connect(&address).await };
+            let socket = Arc::new(way.connect(&endpoint, connect).await?);
+            let plain = Shared(Arc::clone(&socket));
+            let peek = Some(socket);
+            let Some(tls) = tls else {
+                return Ok(Socket {
+                    stream: Box::new(plain),
+                    peek,
+                    protocol: match protocol {
+                        Protocol::Http2 => Spoken::Http2,
+                        Protocol::Auto | Protocol::Http1 | Protocol::Tcp => Spoken::Http1,
+                    },
+                });
+            };
+            let handshake = tls.connect(way.host(), Offer::from(protocol), plain);
+            let (stream, agreed) = handshake.await.map_err(io::Error::other)?;
             Ok(Socket {
-                stream: Box::new(Shared(Arc::clone(&stream))),
-                peek: Some(stream),
-                protocol,
+                stream: Box::new(stream),
+                peek,
+                protocol: match (protocol, agreed) {
+                    (Protocol::Http2, _) | (Protocol::Auto, Alpn::Http2) => Spoken::Http2,
+                    _ => Spoken::Http1,
+                },
             })
         })
     }

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{self, Fresh, Shelved};
 use super::shared::{Shared, Slot};
-use super::{Connection, Dialing, Pool};
+use super::{Connection, Dialing, Pool, Way};
 use crate::lifecycle::tasks;
 use crate::net::Address;
 
@@ -172,12 +172,16 @@ impl Dialing {
     /// # Cancel safety
     ///
     /// Dropping the future closes the socket and gives the place back, unless others have joined.
-    pub async fn open(self, connect: Option<Duration>) -> io::Result<Option<Connection>> {
+    pub async fn open(
+        self,
+        way: &Arc<Way>,
+        connect: Option<Duration>,
+    ) -> io::Result<Option<Connection>> {
         let pool = Arc::clone(&self.pool);
         if pool.hopes_for_http2() {
-            return self.begin(connect).joined().await;
+            return self.begin(Arc::clone(way), connect).joined().await;
         }
-        match connection::open(self).await? {
+        match connection::open(self, way).await? {
             Fresh::Http1(fresh) => Joined::Http1(fresh),
             Fresh::Http2(shared) => {
                 let (joiner, mut joined) = oneshot::channel();
@@ -189,7 +193,7 @@ impl Dialing {
     }
 
     /// Starts the dial's task, with a first share in it.
-    fn begin(self, connect: Option<Duration>) -> Joining {
+    fn begin(self, way: Arc<Way>, connect: Option<Duration>) -> Joining {
         let (end, ended) = oneshot::channel();
         let interest = Arc::new(Interest { _end: end });
         let (joiner, joined) = oneshot::channel();
@@ -211,7 +215,7 @@ impl Dialing {
             };
             let opened = tokio::select! {
                 biased;
-                opened = connection::open(self) => opened,
+                opened = connection::open(self, &way) => opened,
                 _ = ended => return,
                 () = limit => Err(io::Error::new(io::ErrorKind::TimedOut, TookTooLong)),
             };

@@ -24,6 +24,7 @@ mod replay;
 mod shared;
 mod shelf;
 mod stream;
+mod way;
 
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
@@ -32,6 +33,7 @@ pub use inbound::{BrokenOff, Http2Body, Inbound};
 pub use join::{Joining, is_too_long};
 pub use raw::Raw;
 pub use replay::Unread;
+pub use way::{Way, Won};
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -385,9 +387,9 @@ impl Dialing {
     /// # Cancel safety
     ///
     /// As [`Self::open`].
-    pub async fn open_raw(self, first: Vec<u8>) -> io::Result<Raw> {
+    pub async fn open_raw(self, way: &Arc<Way>, first: Vec<u8>) -> io::Result<Raw> {
         let started = crate::time::now();
-        let mut stream = self.pool.dial.dial(&self.endpoint).await?.stream;
+        let mut stream = self.pool.dial.dial(&self.endpoint, way).await?.stream;
         stream.write_all(&first).await?;
         let took = crate::time::now().saturating_duration_since(started);
         let observer = Arc::clone(&self.pool.observer);

@@ -279,7 +279,11 @@ impl Attempt<'_, '_> {
                 Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
             };
             let connection = match granted {
-                Granted::Dial(dialing) => self.dial(dialing.open(route.timeouts.connect)).await?,
+                Granted::Dial(dialing) => {
+                    let way = endpoint.endpoint().way();
+                    self.dial(dialing.open(&way, route.timeouts.connect))
+                        .await?
+                }
                 Granted::Idle(idle) => self.revive(idle, now).await?,
             };
             if let Some(connection) = connection {
@@ -307,7 +311,9 @@ impl Attempt<'_, '_> {
                 let Ends { peer, local } = caller.ends;
                 let tells = route.upstream.proxy_protocol;
                 let first = tells.then(|| proxy_protocol::header(peer, local));
-                return self.dial(dialing.open_raw(first.unwrap_or_default())).await;
+                let way = endpoint.endpoint().way();
+                let opened = dialing.open_raw(&way, first.unwrap_or_default());
+                return self.dial(opened).await;
             }
         }
     }

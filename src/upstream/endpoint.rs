@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 
 use crate::balance::Ewma;
 use crate::net::Address;
+use crate::pool::Way;
 
 /// An address that requests can be sent to. Survives re-resolution as long as the address does.
 /// Instants are nanoseconds since its upstream was made.
@@ -17,6 +19,8 @@ pub struct Endpoint {
     pub address: Address,
     /// `Host` of the endpoint as configured.
     pub host: HeaderValue,
+    /// The rest of the way to it, as it was found last.
+    way: ArcSwap<Way>,
     /// When it came; 0 for those that were there from the start.
     pub(super) added: u64,
     /// End of its last ejection, perhaps to come; 0 if there was none.
@@ -31,17 +35,29 @@ impl Endpoint {
     pub(super) fn new(
         address: Address,
         host: HeaderValue,
+        way: Arc<Way>,
         added: u64,
         ejected_until: u64,
     ) -> Arc<Self> {
         Arc::new(Self {
             address,
             host,
+            way: ArcSwap::new(way),
             added,
             ejected_until: AtomicU64::new(ejected_until),
             in_flight: AtomicUsize::new(0),
             latency: AtomicU64::new(0),
         })
+    }
+
+    /// The rest of the way to it.
+    pub fn way(&self) -> Arc<Way> {
+        self.way.load_full()
+    }
+
+    /// It was found again.
+    pub(super) fn set_way(&self, way: &Arc<Way>) {
+        self.way.store(Arc::clone(way));
     }
 
     /// Attempts in flight, until the end of their response bodies.

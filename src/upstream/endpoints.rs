@@ -23,6 +23,7 @@ use super::view::{EjectionView, EndpointView};
 use crate::balance::{self, Draw, Loads, Policy, Ring};
 use crate::config::model::{self, Mode};
 use crate::net::Address;
+use crate::pool::Way;
 use crate::resilience::Verdict;
 use crate::resilience::ejection::{Cause, Event, Machine};
 use crate::rng;
@@ -35,6 +36,8 @@ pub struct Found {
     pub address: Address,
     /// `Host` of the endpoint as configured.
     pub host: HeaderValue,
+    /// The rest of the way to it.
+    pub way: Arc<Way>,
     /// Its share of the requests is in proportion to this.
     pub weight: u32,
 }
@@ -196,7 +199,10 @@ impl Endpoints {
             let mut known = old.members.iter().map(|member| &member.endpoint);
             let known = known.find(|endpoint| endpoint.address == found.address);
             let endpoint = match known {
-                Some(known) if known.host == found.host => Arc::clone(known),
+                Some(known) if known.host == found.host => {
+                    known.set_way(&found.way);
+                    Arc::clone(known)
+                }
                 _ => {
                     // Those of the first set have nobody to be compared with.
                     let at = if old.members.is_empty() { 0 } else { at };
@@ -207,7 +213,8 @@ impl Endpoints {
                         .map_or(0, nanos);
                     let rises = self.risen(added.max(until));
                     self.unsettled_until.fetch_max(rises, Relaxed);
-                    Endpoint::new(found.address.clone(), found.host.clone(), added, until)
+                    let (address, host) = (found.address.clone(), found.host.clone());
+                    Endpoint::new(address, host, Arc::clone(&found.way), added, until)
                 }
             };
             let weight = found.weight;

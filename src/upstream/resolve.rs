@@ -1,10 +1,11 @@
 //! From configured names to endpoints: off the request path, again by TTL.
 //!
 //! Literals (and `localhost`) are endpoints at once and for good. Each name is resolved by its own
-//! rhythm; every address it has is an endpoint. A resolution that fails keeps what the last good
+//! rhythm; every address of its larger family is an endpoint, with those of the other as further
+//! ways to the same host. A resolution that fails keeps what the last good
 //! one gave.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::Upstream;
 use super::endpoints::Found;
 use crate::config::model::{self, EndpointAddress};
 use crate::net::Address;
+use crate::pool::{Way, Won};
 use crate::sync::{Mutex, lock};
 use crate::telemetry::metrics::DnsFailure;
 use crate::time;
@@ -85,8 +87,7 @@ fn resolver(settings: &model::Dns) -> Option<TokioResolver> {
     let options = builder.options_mut();
     options.timeout = settings.timeout;
     options.attempts = 1;
-    // A host without a route for IPv6 must not fail every second request.
-    options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     // We keep the answers ourselves, by their TTL.
     options.cache_size = 0;
     builder.build().ok()
@@ -108,6 +109,9 @@ struct Known {
     config: model::Endpoint,
     host: HeaderValue,
     addresses: Vec<Address>,
+    /// Of the same host, in the other family.
+    alternates: Vec<Address>,
+    won: Won,
 }
 
 /// The endpoints of one upstream.
@@ -123,6 +127,8 @@ impl Resolution {
             Some(Known {
                 host: host_header(config)?,
                 addresses: fixed(&config.address).into_iter().collect(),
+                alternates: beside(&config.address).into_iter().collect(),
+                won: Won::default(),
                 config: config.clone(),
             })
         });
@@ -197,10 +203,10 @@ impl Resolution {
         let EndpointAddress::Name { port, .. } = known.config.address else {
             return;
         };
-        let addresses = addresses.into_iter().map(|ip| Address::from((ip, port)));
-        let addresses: Vec<_> = addresses.collect();
-        if known.addresses != addresses {
+        let (addresses, alternates) = families(addresses, port);
+        if known.addresses != addresses || known.alternates != alternates {
             known.addresses = addresses;
+            known.alternates = alternates;
             self.publish(&all);
             tracing::info!(
                 upstream = &*self.upstream.name,
@@ -240,14 +246,22 @@ fn found(known: &[Known]) -> Vec<Found> {
         config,
         host,
         addresses,
+        alternates,
+        won,
     } in known
     {
-        for address in addresses {
+        let name: Arc<str> = match &config.address {
+            EndpointAddress::Name { host, .. } => host.as_str().into(),
+            EndpointAddress::Unix(_) => "localhost".into(),
+        };
+        for (index, address) in addresses.iter().enumerate() {
             match all.iter_mut().find(|found| found.address == *address) {
                 Some(found) => found.weight = found.weight.max(config.weight),
                 None => all.push(Found {
                     address: address.clone(),
                     host: host.clone(),
+                    way: Way::new(Arc::clone(&name), rotated(alternates, index), won.clone())
+                        .into(),
                     weight: config.weight,
                 }),
             }
@@ -265,6 +279,38 @@ fn fixed(address: &EndpointAddress) -> Option<Address> {
         EndpointAddress::Name { host, port } => Some((literal(host)?, *port).into()),
         EndpointAddress::Unix(path) => Some(Address::Unix(Arc::clone(path))),
     }
+}
+
+/// Another address of such an endpoint.
+fn beside(address: &EndpointAddress) -> Option<Address> {
+    match address {
+        EndpointAddress::Name { host, port } if host.eq_ignore_ascii_case("localhost") => {
+            Some((IpAddr::from(Ipv6Addr::LOCALHOST), *port).into())
+        }
+        _ => None,
+    }
+}
+
+/// The addresses of a name that are endpoints, of the family that has more of them (IPv6 where both
+/// have as many), and the others.
+fn families(addresses: Vec<IpAddr>, port: u16) -> (Vec<Address>, Vec<Address>) {
+    let (six, four): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
+    let (more, fewer) = if four.len() > six.len() {
+        (four, six)
+    } else {
+        (six, four)
+    };
+    let with_port = |ips: Vec<IpAddr>| ips.into_iter().map(|ip| (ip, port).into()).collect();
+    (with_port(more), with_port(fewer))
+}
+
+/// Begins at another one for each endpoint, so that they spread.
+fn rotated(alternates: &[Address], by: usize) -> Vec<Address> {
+    let mut rotated = alternates.to_vec();
+    if let Some(by) = by.checked_rem(rotated.len()) {
+        rotated.rotate_left(by);
+    }
+    rotated
 }
 
 /// The IP address that a host is without resolution.
@@ -308,6 +354,39 @@ mod tests {
         assert_eq!(literal("payments.internal"), None);
     }
 
+    #[test]
+    fn the_larger_family_is_the_endpoints_and_the_other_the_ways_beside() {
+        let texts = |addresses: &[Address]| -> Vec<String> {
+            addresses.iter().map(ToString::to_string).collect()
+        };
+        let of = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+            let (endpoints, alternates) = families(addresses, 80);
+            (texts(&endpoints).join(" "), texts(&alternates).join(" "))
+        };
+        let split = |endpoints: &str, alternates: &str| (endpoints.into(), alternates.into());
+        assert_eq!(
+            of(&["10.0.0.1", "fd00::1"]),
+            split("[fd00::1]:80", "10.0.0.1:80")
+        );
+        assert_eq!(
+            of(&["10.0.0.1", "10.0.0.2", "fd00::1"]),
+            split("10.0.0.1:80 10.0.0.2:80", "[fd00::1]:80")
+        );
+        assert_eq!(of(&["10.0.0.1"]), split("10.0.0.1:80", ""));
+        let three = families(
+            ["fd00::1", "fd00::2", "fd00::3"]
+                .map(|ip| ip.parse().unwrap())
+                .into(),
+            80,
+        )
+        .0;
+        let begins = |by| rotated(&three, by)[0].to_string();
+        assert_eq!(begins(1), "[fd00::2]:80");
+        assert_eq!(begins(5), "[fd00::3]:80");
+        assert!(rotated(&[], 7).is_empty());
+    }
+
     fn endpoint(host: &str, port: u16, tls: bool, weight: u32) -> model::Endpoint {
         let host = host.into();
         model::Endpoint {
@@ -327,6 +406,8 @@ mod tests {
                     .iter()
                     .map(|&n| Address::from(([10, 0, 0, n], 80)))
                     .collect(),
+                alternates: Vec::new(),
+                won: Won::default(),
                 config,
             }
         };

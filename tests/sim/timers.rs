@@ -513,7 +513,11 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
     async fn dial(pool: &std::sync::Arc<Pool>, port: u16) -> Connection {
         let at = outrigger::net::Address::from(([192, 0, 2, 1], port));
         match pool.checkout(0, &at, Want::Fresh, time::now()) {
-            Checkout::Dial(dialing) => dialing.open(None).await.unwrap().unwrap(),
+            Checkout::Dial(dialing) => dialing
+                .open(&std::sync::Arc::default(), None)
+                .await
+                .unwrap()
+                .unwrap(),
             _ => panic!("no place"),
         }
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use outrigger::lifecycle::tasks;
 use outrigger::net::Address;
-use outrigger::pool::{Dial, Dialed, Socket, Spoken};
+use outrigger::pool::{Dial, Dialed, Socket, Spoken, Way};
 use outrigger::time;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
@@ -209,7 +209,7 @@ impl Upstream {
 }
 
 impl Dial for Upstream {
-    fn dial(&self, _: &Address) -> Dialed {
+    fn dial(&self, _: &Address, _: &Arc<Way>) -> Dialed {
         let upstream = self.clone();
         let reach = (self.lock().reach)();
         Box::pin(async move {

@@ -329,7 +329,9 @@ async fn every_command_leaves_a_line_without_the_value_of_a_field() {
 fn the_faults_of_an_upstream_begin_and_end() {
     let text = "[upstreams.search]\nlisten = '127.0.0.1:9001'\nendpoints = ['http://127.0.0.1:1']";
     let config = config::parse("test", text).unwrap();
-    let upstreams = crate::app::build(&config, 1, &Metrics::new(1).unwrap()).upstreams;
+    let upstreams = crate::app::build(&config, 1, &Metrics::new(1).unwrap())
+        .unwrap()
+        .upstreams;
     let faults = || upstreams[0].faults.view(crate::time::now());
     let inject = || FaultOperation::Inject {
         settings: settings(Action::Reset),

@@ -22,7 +22,7 @@ use crate::lifecycle::tasks;
 use crate::net::Address;
 use crate::pool::{
     Checkout, Closed, Connection, Dial, Dialed, Download, Granted, Inbound, Limits, Observer, Pool,
-    SendError, Settings, Socket, Spoken, Upload, Want,
+    SendError, Settings, Socket, Spoken, Upload, Want, Way,
 };
 use crate::time;
 
@@ -187,7 +187,7 @@ impl Upstream {
 }
 
 impl Dial for Upstream {
-    fn dial(&self, _: &Address) -> Dialed {
+    fn dial(&self, _: &Address, _: &Arc<Way>) -> Dialed {
         let upstream = self.clone();
         upstream.dialled.fetch_add(1, Relaxed);
         upstream.open.fetch_add(1, Relaxed);
@@ -374,7 +374,10 @@ pub(super) async fn get(pool: Arc<Pool>, worker: usize, port: u16) -> io::Result
             Checkout::Wait(waiting) => waiting.granted().await,
         };
         let connection = match granted {
-            Granted::Dial(dialing) => dialing.open(Some(Duration::from_secs(1))).await?,
+            Granted::Dial(dialing) => {
+                let way = Arc::default();
+                dialing.open(&way, Some(Duration::from_secs(1))).await?
+            }
             Granted::Idle(idle) => idle.revive().await,
         };
         if let Some(connection) = connection {

@@ -27,6 +27,7 @@ fn weighted(of: &[(u8, u32)]) -> Vec<Found> {
     let found = |&(n, weight): &(u8, u32)| Found {
         address: address(n),
         host: HeaderValue::from_static("api"),
+        way: Arc::default(),
         weight,
     };
     of.iter().map(found).collect()
