@@ -23,6 +23,7 @@ mod faults;
 mod framing;
 mod hedging;
 mod http;
+mod http2_upstream;
 mod idempotency;
 mod layers;
 mod lifecycle;

@@ -1,0 +1,171 @@
+//! Callers of HTTP/1 in front of upstreams of HTTP/2.
+
+use h2::Reason;
+use http::Version;
+use outrigger::proxy::error::ProxyError;
+
+use crate::expect::{API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
+use crate::support::PATIENCE;
+use crate::support::client::get;
+use crate::support::daemon::{Daemon, section};
+use crate::support::h2_server::{Act, H2Server};
+use crate::support::upstream::{Upstream, reply};
+
+const REUSED: &str = "outrigger_pool_connections_reused_total";
+
+/// One worker, so that its connections are everybody's.
+fn daemon(upstream: &str, more: &str) -> Daemon {
+    let more = format!("protocol = \"http2\"\n{more}");
+    Daemon::start(&format!(
+        "{}\n[runtime]\nworkers = 1\n",
+        section(&[upstream.to_owned()], &more)
+    ))
+}
+
+#[test]
+fn requests_are_streams_of_one_connection() {
+    let upstream = H2Server::start(|_, _| Act::Reply(200, "hello"));
+    let daemon = daemon(&upstream.url(), "");
+    for _ in 0..5 {
+        let response = get(daemon.api(), "/some?thing");
+        assert_eq!((response.status, response.text().as_str()), (200, "hello"));
+    }
+    let seen = upstream.seen();
+    assert_eq!((seen.connections, seen.requests.len()), (1, 5));
+    let head = &seen.requests[0];
+    assert_eq!(head.version, Version::HTTP_2);
+    assert_eq!(head.uri.path(), "/some");
+    assert_eq!(head.uri.query(), Some("thing"));
+    assert_eq!(head.uri.scheme_str(), Some("http"));
+    let authority = head.uri.authority().expect("an authority").as_str();
+    assert_eq!(format!("http://{authority}"), upstream.url());
+    assert!(!head.headers.contains_key("host"));
+    assert!(head.headers.contains_key("x-request-id"));
+    daemon.await_metric(REUSED, &[API], 4.0);
+    drop(seen);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn concurrent_requests_share_it_from_the_start() {
+    let upstream = H2Server::start(|_, _| Act::Echo);
+    let daemon = daemon(&upstream.url(), "");
+    let mut callers: Vec<_> = (0..8).map(|_| daemon.client()).collect();
+    for caller in &mut callers {
+        // The body is not whole: all of them are in flight at once.
+        caller.request("POST", "/", &[("content-length", "4")], b"ab");
+    }
+    for caller in &mut callers {
+        caller.send("cd");
+        assert_eq!(caller.response("POST").expect("a response").body, b"abcd");
+    }
+    assert_eq!(upstream.seen().connections, 1);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn long_bodies_and_trailers_pass_both_ways() {
+    let upstream = H2Server::start(|_, _| Act::Echo);
+    let daemon = daemon(&upstream.url(), "");
+    let body = vec![b'x'; 3 << 20];
+    let response = daemon.client().post("/", &body);
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body.len(), body.len());
+
+    let mut caller = daemon.client();
+    let fields = [
+        ("transfer-encoding", "chunked"),
+        ("te", "trailers"),
+        ("connection", "te"),
+        ("trailer", "x-sum"),
+    ];
+    caller.request("POST", "/", &fields, b"5\r\nwhole\r\n0\r\nx-sum: 5\r\n\r\n");
+    let response = caller.response("POST").expect("a whole response");
+    assert_eq!(response.body, b"whole");
+    let seen = upstream.seen();
+    let head = seen.requests.last().expect("a request");
+    assert_eq!(head.headers["te"], "trailers");
+    assert!(!head.headers.contains_key("transfer-encoding"));
+    assert!(!head.headers.contains_key("connection"));
+    drop(seen);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn what_was_refused_is_sent_again_whatever_it_is() {
+    let refuse_first = |nth, _: &_| match nth {
+        0 => Act::Reset(Reason::REFUSED_STREAM),
+        _ => Act::Reply(200, "second"),
+    };
+    let upstream = H2Server::start(refuse_first);
+    let retry = "retry = { mode = \"enforce\", backoff = { base = \"1ms\" } }\n";
+    let daemon = daemon(&upstream.url(), retry);
+    let response = daemon.client().call("POST", "/", &[], b"");
+    let response = response.expect("a whole response");
+    assert_eq!((response.status, response.text().as_str()), (200, "second"));
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    assert_eq!(upstream.seen().connections, 1);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_refusal_is_no_evidence_and_has_a_name() {
+    let upstream = H2Server::start(|_, _| Act::Reset(Reason::REFUSED_STREAM));
+    let daemon = daemon(&upstream.url(), "");
+    assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamRefused);
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn other_resets_are_failures() {
+    let upstream = H2Server::start(|_, _| Act::Reset(Reason::INTERNAL_ERROR));
+    let daemon = daemon(&upstream.url(), "");
+    assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamReset);
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "failure")], 1.0);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_caller_that_goes_away_resets_its_stream_alone() {
+    let upstream = H2Server::start(|_, head| match head.uri.path() {
+        "/hang" => Act::Hang,
+        _ => Act::Reply(200, "fine"),
+    });
+    let daemon = daemon(&upstream.url(), "");
+    let mut caller = daemon.client();
+    caller.request("GET", "/hang", &[], b"");
+    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    drop(caller);
+    let begun = std::time::Instant::now();
+    while upstream.seen().given_up.is_empty() && begun.elapsed() < PATIENCE {
+        std::thread::yield_now();
+    }
+    assert_eq!(upstream.seen().given_up, [Reason::CANCEL]);
+    assert_eq!(get(daemon.api(), "/").text(), "fine");
+    assert_eq!(upstream.seen().connections, 1);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn farewells_cost_no_request() {
+    let upstream = H2Server::start(|_, _| Act::Farewell("last"));
+    let daemon = daemon(&upstream.url(), "");
+    for _ in 0..5 {
+        let response = get(daemon.api(), "/");
+        assert_eq!((response.status, response.text().as_str()), (200, "last"));
+    }
+    assert_nothing_held(&daemon);
+    assert_eq!(
+        daemon.metric(RESENDS, &[API]),
+        upstream.seen().requests.len() as f64 - 5.0
+    );
+}
+
+#[test]
+fn an_upstream_of_http1_is_not_connected_to() {
+    let upstream = Upstream::start(|_: &_| reply(200, "http1"));
+    let daemon = daemon(&upstream.url(), "");
+    assert_row(&get(daemon.api(), "/"), ProxyError::ConnectFailed);
+    assert_nothing_held(&daemon);
+}
