@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
+
+use super::PATIENCE;
 
 /// What a request gets.
 pub(crate) enum Act {
@@ -40,7 +42,7 @@ pub(crate) struct Seen {
 /// The upstream; ends with its drop.
 pub(crate) struct H2Server {
     address: SocketAddr,
-    seen: Arc<Mutex<Seen>>,
+    state: Arc<State>,
     _end: oneshot::Sender<()>,
 }
 
@@ -49,9 +51,9 @@ impl H2Server {
     pub(crate) fn start(answer: impl Fn(usize, &Parts) -> Act + Send + 'static) -> Self {
         let (end, ended) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
-        let seen = Arc::default();
+        let state = Arc::<State>::default();
         let server = Server {
-            seen: Arc::clone(&seen),
+            state: Arc::clone(&state),
             answer: Box::new(answer),
         };
         thread::spawn(move || {
@@ -70,7 +72,7 @@ impl H2Server {
         });
         Self {
             address: told.recv().expect("the thread has begun"),
-            seen,
+            state,
             _end: end,
         }
     }
@@ -80,13 +82,37 @@ impl H2Server {
     }
 
     pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.state.lock()
+    }
+
+    /// Waits until `count` hanging streams were given up, and says why they were.
+    pub(crate) fn await_given_up(&self, count: usize) -> Vec<Reason> {
+        let few = |seen: &mut Seen| seen.given_up.len() < count;
+        let State { seen, changed } = &*self.state;
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(seen, PATIENCE, few);
+        let (seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        seen.given_up.clone()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    seen: Mutex<Seen>,
+    changed: Condvar,
+}
+
+impl State {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+type Answer = Box<dyn Fn(usize, &Parts) -> Act + Send>;
+
 struct Server {
-    seen: Arc<Mutex<Seen>>,
-    answer: Box<dyn Fn(usize, &Parts) -> Act + Send>,
+    state: Arc<State>,
+    answer: Answer,
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody waits for an upstream")]
@@ -98,7 +124,7 @@ impl Server {
     async fn accept(self, listener: TcpListener) {
         let server = std::rc::Rc::new(self);
         while let Ok((stream, _)) = listener.accept().await {
-            server.lock().connections += 1;
+            server.state.lock().connections += 1;
             let server = std::rc::Rc::clone(&server);
             spawn(async move {
                 let Ok(mut connection) = h2::server::handshake(stream).await else {
@@ -119,10 +145,6 @@ impl Server {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn serve(
         &self,
         request: Request<RecvStream>,
@@ -131,7 +153,7 @@ impl Server {
     ) {
         let (head, body) = request.into_parts();
         let act = {
-            let mut seen = self.lock();
+            let mut seen = self.state.lock();
             seen.requests.push(head.clone());
             (self.answer)(seen.requests.len() - 1, &head)
         };
@@ -141,7 +163,8 @@ impl Server {
             Act::Reset(reason) => respond.send_reset(reason),
             Act::Hang => {
                 let reason = poll_fn(|cx| respond.poll_reset(cx)).await;
-                self.lock().given_up.extend(reason);
+                self.state.lock().given_up.extend(reason);
+                self.state.changed.notify_all();
             }
             Act::Farewell(text) => {
                 farewell.notify_one();
