@@ -1,8 +1,14 @@
 //! Callers of HTTP/1 in front of upstreams of HTTP/2.
 
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
 use h2::Reason;
 use http::Version;
+use outrigger::config::model;
 use outrigger::proxy::error::ProxyError;
+use outrigger::tls::Offer;
+use outrigger::tls::server::Server;
 
 use crate::expect::{API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
 use crate::support::client::get;
@@ -161,5 +167,86 @@ fn an_upstream_of_http1_is_not_connected_to() {
     let upstream = Upstream::start(|_: &_| reply(200, "http1"));
     let daemon = daemon(&upstream.url(), "");
     assert_row(&get(daemon.api(), "/"), ProxyError::ConnectFailed);
+    assert_nothing_held(&daemon);
+}
+
+/// A certificate for `localhost` that is its own root, and its key, in files.
+fn certificate() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+    let made = made.expect("a certificate");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (cert, key) = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    std::fs::write(&cert, made.cert.pem()).expect("a writable directory");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a writable directory");
+    (directory, cert, key)
+}
+
+#[test]
+fn tls_agrees_on_what_is_spoken() {
+    let (_directory, cert, key) = certificate();
+    let settings = model::ListenerTls {
+        cert: cert.clone(),
+        key,
+        client_ca: None,
+        min_version: model::TlsVersion::V1_2,
+    };
+    let tls = Server::new(settings, Offer::Both).expect("a usable pair");
+    let upstream = H2Server::start_tls(tls, |_, _| Act::Reply(200, "secret"));
+    let url = format!("https://localhost:{}", upstream.port());
+    let more = format!("tls = {{ ca = {cert:?} }}\n\n[runtime]\nworkers = 1");
+    let daemon = Daemon::start(&section(&[url], &more));
+    for _ in 0..3 {
+        assert_eq!(get(daemon.api(), "/").text(), "secret");
+    }
+    let seen = upstream.seen();
+    assert_eq!((seen.connections, seen.requests.len()), (1, 3));
+    assert_eq!(seen.requests[0].uri.scheme_str(), Some("https"));
+    drop(seen);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn an_upstream_that_is_not_trusted_is_not_connected_to() {
+    let (_theirs, cert, key) = certificate();
+    let (_others, root, _) = certificate();
+    let settings = model::ListenerTls {
+        cert,
+        key,
+        client_ca: None,
+        min_version: model::TlsVersion::V1_2,
+    };
+    let tls = Server::new(settings, Offer::Both).expect("a usable pair");
+    let upstream = H2Server::start_tls(tls, |_, _| Act::Reply(200, "secret"));
+    let url = format!("https://localhost:{}", upstream.port());
+    let daemon = Daemon::start(&section(&[url], &format!("tls = {{ ca = {root:?} }}")));
+    let response = get(daemon.api(), "/");
+    assert_eq!(response.status, 502, "{response:?}");
+    assert!(upstream.seen().requests.is_empty());
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_silent_upstream_is_asked_for_a_sign_of_life() {
+    // It takes a connection, says hello, and answers nothing any more.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a bound socket"));
+    let upstream = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        // Empty settings.
+        stream
+            .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+            .expect("somebody reads");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let http2 = "http2 = { max_streams = 10, stream_window = \"64KiB\", connection_window = \"64KiB\", \
+                 ping_interval = \"1s\", ping_timeout = \"100ms\" }";
+    let daemon = daemon(&url, http2);
+    assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamReset);
+    let closed = [API, ("reason", "ping_timeout")];
+    daemon.await_metric("outrigger_pool_connections_closed_total", &closed, 1.0);
+    upstream.join().expect("the upstream has ended");
     assert_nothing_held(&daemon);
 }

@@ -1,7 +1,8 @@
-//! An upstream that speaks HTTP/2, by prior knowledge, in a thread of its own.
+//! An upstream that speaks HTTP/2, by prior knowledge or TLS, in a thread of its own.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -10,6 +11,8 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::request::Parts;
 use http::{Request, Response};
+use outrigger::tls::server as tls;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
@@ -49,12 +52,28 @@ pub(crate) struct H2Server {
 impl H2Server {
     /// Starts one whose `n`th request, counted from 0, gets `answer(n, head)`.
     pub(crate) fn start(answer: impl Fn(usize, &Parts) -> Act + Send + 'static) -> Self {
+        Self::begin(None, answer)
+    }
+
+    /// The same behind TLS.
+    pub(crate) fn start_tls(
+        tls: tls::Server,
+        answer: impl Fn(usize, &Parts) -> Act + Send + 'static,
+    ) -> Self {
+        Self::begin(Some(tls), answer)
+    }
+
+    fn begin(
+        tls: Option<tls::Server>,
+        answer: impl Fn(usize, &Parts) -> Act + Send + 'static,
+    ) -> Self {
         let (end, ended) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let state = Arc::<State>::default();
         let server = Server {
             state: Arc::clone(&state),
             answer: Box::new(answer),
+            tls,
         };
         thread::spawn(move || {
             let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -75,6 +94,10 @@ impl H2Server {
             state,
             _end: end,
         }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -113,6 +136,7 @@ type Answer = Box<dyn Fn(usize, &Parts) -> Act + Send>;
 struct Server {
     state: Arc<State>,
     answer: Answer,
+    tls: Option<tls::Server>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "nobody waits for an upstream")]
@@ -122,23 +146,17 @@ fn spawn(task: impl Future<Output = ()> + 'static) {
 
 impl Server {
     async fn accept(self, listener: TcpListener) {
-        let server = std::rc::Rc::new(self);
+        let server = Rc::new(self);
         while let Ok((stream, _)) = listener.accept().await {
             server.state.lock().connections += 1;
-            let server = std::rc::Rc::clone(&server);
+            let server = Rc::clone(&server);
             spawn(async move {
-                let Ok(mut connection) = h2::server::handshake(stream).await else {
-                    return;
-                };
-                let farewell = std::rc::Rc::new(Notify::new());
-                loop {
-                    tokio::select! {
-                        accepted = connection.accept() => {
-                            let Some(Ok((request, respond))) = accepted else { return };
-                            let (server, farewell) = (server.clone(), farewell.clone());
-                            spawn(async move { server.serve(request, respond, &farewell).await });
+                match &server.tls {
+                    None => connection(&server, stream).await,
+                    Some(tls) => {
+                        if let Ok((stream, _)) = tls.accept(stream).await {
+                            connection(&server, stream).await;
                         }
-                        () = farewell.notified() => connection.graceful_shutdown(),
                     }
                 }
             });
@@ -172,6 +190,23 @@ impl Server {
                 tokio::task::yield_now().await;
                 reply(respond, 200, text);
             }
+        }
+    }
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(server: &Rc<Server>, stream: S) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    let farewell = Rc::new(Notify::new());
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let Some(Ok((request, respond))) = accepted else { return };
+                let (server, farewell) = (Rc::clone(server), Rc::clone(&farewell));
+                spawn(async move { server.serve(request, respond, &farewell).await });
+            }
+            () = farewell.notified() => connection.graceful_shutdown(),
         }
     }
 }

@@ -243,7 +243,7 @@ pub static DISCOVERY: Table = Table {
 /// `[discovery.dns]`.
 pub static DNS: Table = Table {
     title: "`[discovery.dns]`",
-    doc: "Names of endpoints are resolved off the request path, again and again as their answers expire.",
+    doc: "Names of endpoints are resolved off the request path, again and again as their answers expire.\nThe endpoints of a name are its addresses of the family that has more of them, IPv6 where both have as many; those of the other are tried beside them while connecting, after 250 ms or at once where the first fails (RFC 8305).",
     keys: &[
         key(
             "servers",
