@@ -126,6 +126,11 @@ impl Shared {
         self.hold.worker
     }
 
+    /// Streams in use.
+    pub(super) fn streams(&self) -> usize {
+        self.hold.streams()
+    }
+
     /// A hold on it.
     pub(super) fn hold(&self) -> Arc<Hold> {
         Arc::clone(&self.hold)

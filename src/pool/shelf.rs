@@ -182,7 +182,8 @@ impl Shelf {
             fresh: ask.want != Want::Any,
             grant,
         });
-        Take::Wait(granted, self.take_oldest())
+        let surplus = self.take_oldest();
+        Take::Wait(granted, surplus.or_else(|| self.take_busy(ask.endpoint)))
     }
 
     /// Whether [`Self::take`] would find a connection or a place.
@@ -249,6 +250,28 @@ impl Shelf {
         let evicted = self.workers.get_mut(worker)?.idle.remove(position)?;
         self.idle_count -= 1;
         Some(Surplus::Http1(evicted))
+    }
+
+    /// Where connections to other endpoints, never without a stream, hold all places for good: the one
+    /// with the fewest streams. It takes no more, and its place comes free with the last.
+    fn take_busy(&mut self, endpoint: &Address) -> Option<Surplus> {
+        let shared = self.workers.iter().flat_map(|kept| &kept.shared);
+        let (mut count, mut served) = (0, false);
+        for shared in shared {
+            count += 1;
+            served |= shared.endpoint() == endpoint;
+        }
+        if served || count < self.open {
+            // Something else is to end.
+            return None;
+        }
+        let of = |(worker, kept): (usize, &Kept)| {
+            let shared = kept.shared.iter().enumerate();
+            let fewest = shared.map(|(at, shared)| (shared.streams(), worker, at));
+            fewest.min()
+        };
+        let (_, worker, position) = self.workers.iter().enumerate().filter_map(of).min()?;
+        self.remove_shared(worker, position).map(Surplus::Http2)
     }
 
     fn remove_shared(&mut self, worker: usize, position: usize) -> Option<Shared> {

@@ -1,5 +1,6 @@
 //! Who is given what: streams, dials, places.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::support::{Bench, Script, exchange, get, settings, settle, spawn};
@@ -198,7 +199,7 @@ fn a_dial_that_everybody_left_gives_its_place_back() {
         let second = bench.start_get();
         settle().await;
         // One to somewhere else waits for the place.
-        let other = spawn(get(std::sync::Arc::clone(&bench.pool), 0, 2));
+        let other = spawn(get(Arc::clone(&bench.pool), 0, 2));
         settle().await;
         first.abort();
         second.abort();
@@ -262,7 +263,7 @@ fn an_idle_connection_makes_room_for_another_endpoint() {
         let bench = Bench::new(settings(1), Script::ok_after(SOON));
         let mut one = bench.get().await.unwrap();
         assert_eq!(exchange(&mut one).await.unwrap(), 200);
-        let other = spawn(get(std::sync::Arc::clone(&bench.pool), 0, 2));
+        let other = spawn(get(Arc::clone(&bench.pool), 0, 2));
         settle().await;
         assert_eq!(bench.upstream.dialled(), 1);
         one.checkin(time::now());
@@ -271,9 +272,50 @@ fn an_idle_connection_makes_room_for_another_endpoint() {
         assert_eq!(bench.upstream.open(), 1);
         drop(other);
         settle().await;
-        let third = spawn(get(std::sync::Arc::clone(&bench.pool), 1, 1));
+        let third = spawn(get(Arc::clone(&bench.pool), 1, 1));
         drop(third.await.unwrap().unwrap());
         assert_eq!(bench.told.closed(), [Closed::Evicted; 2]);
+        settle().await;
+        bench.check(1);
+    });
+}
+
+#[test]
+fn a_busy_connection_makes_room_for_another_endpoint_in_the_end() {
+    super::support::simulate(async {
+        let bench = Bench::new(settings(1), Script::ok_after(SOON));
+        let mut one = bench.get().await.unwrap();
+        let other = spawn(get(Arc::clone(&bench.pool), 0, 2));
+        settle().await;
+        // It takes no more streams: whoever comes now is behind the other.
+        let third = bench.start_get();
+        settle().await;
+        assert_eq!(exchange(&mut one).await.unwrap(), 200);
+        assert_eq!(bench.upstream.open(), 1);
+        one.checkin(time::now());
+        drop(other.await.unwrap().unwrap());
+        drop(third.await.unwrap().unwrap());
+        assert_eq!(bench.told.closed(), [Closed::Evicted; 2]);
+        settle().await;
+        bench.check(1);
+    });
+}
+
+#[test]
+fn a_stream_that_was_granted_to_one_who_left_passes_on() {
+    super::support::simulate(async {
+        let mut settings = settings(1);
+        settings.http2.max_streams = 1;
+        let bench = Bench::new(settings, Script::ok_after(SOON));
+        let one = bench.get().await.unwrap();
+        let (Checkout::Wait(leaves), Checkout::Wait(stays)) =
+            (bench.checkout(0, 1), bench.checkout(1, 1))
+        else {
+            panic!("a second stream")
+        };
+        drop(one);
+        drop(leaves);
+        assert!(matches!(stays.granted().await, Granted::Idle(_)));
         settle().await;
         bench.check(1);
     });
