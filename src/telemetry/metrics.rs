@@ -7,6 +7,7 @@
 
 mod breaker;
 mod route;
+mod tls;
 pub(super) mod upstream;
 mod words;
 
@@ -22,6 +23,7 @@ use prometheus::{
 
 pub use self::breaker::BreakerMetrics;
 pub use self::route::{ListenerMetrics, OpenConnection, RouteMetrics};
+pub use self::tls::{Reload, TlsMetrics};
 pub use self::upstream::{Direction, DnsFailure, Hedged, Refusal, UpstreamMetrics};
 use super::gauges;
 use super::names::{self, Family};
@@ -74,6 +76,11 @@ struct Families {
     downstream_accepted: IntCounterVec,
     downstream_rejected: IntCounterVec,
     downstream_header_timeouts: IntCounterVec,
+    downstream_tls_handshakes: IntCounterVec,
+    downstream_tls_failures: IntCounterVec,
+    upstream_tls_failures: IntCounterVec,
+    tls_expiry: IntGaugeVec,
+    tls_reloads: IntCounterVec,
     dns_resolutions: IntCounterVec,
     dns_failures: IntCounterVec,
     access_log_lines: IntCounter,
@@ -137,6 +144,11 @@ impl Metrics {
             downstream_accepted: counter(&names::DOWNSTREAM_ACCEPTED)?,
             downstream_rejected: counter(&names::DOWNSTREAM_REJECTED)?,
             downstream_header_timeouts: counter(&names::DOWNSTREAM_HEADER_TIMEOUTS)?,
+            downstream_tls_handshakes: counter(&names::DOWNSTREAM_TLS_HANDSHAKES)?,
+            downstream_tls_failures: counter(&names::DOWNSTREAM_TLS_FAILURES)?,
+            upstream_tls_failures: counter(&names::UPSTREAM_TLS_FAILURES)?,
+            tls_expiry: gauge(&names::TLS_EXPIRY)?,
+            tls_reloads: counter(&names::TLS_RELOADS)?,
             dns_resolutions: counter(&names::DNS_RESOLUTIONS)?,
             dns_failures: counter(&names::DNS_FAILURES)?,
             access_log_lines: plain(&names::ACCESS_LOG_LINES)?,

@@ -33,6 +33,8 @@ pub const DIRECTION: &str = "direction";
 pub const FROM: &str = "from";
 /// The state entered.
 pub const TO: &str = "to";
+/// What came of something that was tried.
+pub const RESULT: &str = "result";
 /// Version of the program, on the build info alone.
 pub const VERSION: &str = "version";
 
@@ -232,6 +234,17 @@ families! {
         "Client connections closed at accept because max_connections were open.";
     DOWNSTREAM_HEADER_TIMEOUTS = Counter "outrigger_downstream_header_timeouts_total" [LISTENER],
         "Client connections closed because a request head took too long.";
+
+    DOWNSTREAM_TLS_HANDSHAKES = Counter "outrigger_downstream_tls_handshakes_total" [LISTENER],
+        "TLS handshakes of callers that were completed.";
+    DOWNSTREAM_TLS_FAILURES = Counter "outrigger_downstream_tls_failures_total" [LISTENER, REASON],
+        "TLS handshakes of callers that failed.";
+    UPSTREAM_TLS_FAILURES = Counter "outrigger_upstream_tls_failures_total" [UPSTREAM, REASON],
+        "TLS connections to an upstream that failed.";
+    TLS_EXPIRY = Gauge "outrigger_tls_certificate_expiry_timestamp_seconds" [LISTENER, UPSTREAM],
+        "End of our certificate in use, seconds since the Unix epoch.";
+    TLS_RELOADS = Counter "outrigger_tls_reloads_total" [LISTENER, UPSTREAM, RESULT],
+        "Changes of certificate, key or roots that were noticed.";
 
     ENDPOINTS = Gauge "outrigger_endpoints" [UPSTREAM],
         "Known addresses.";

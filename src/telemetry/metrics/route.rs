@@ -6,6 +6,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
 use crate::proxy::error::Reason;
+use crate::tls;
 
 const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -20,6 +21,13 @@ impl Metrics {
             header_timeouts: families
                 .downstream_header_timeouts
                 .with_label_values(&[name]),
+            handshakes: families
+                .downstream_tls_handshakes
+                .with_label_values(&[name]),
+            handshake_failures: tls::Reason::ALL.map(|reason| {
+                let vec = &families.downstream_tls_failures;
+                vec.with_label_values(&[name, reason.word()])
+            }),
             unrouted: self.route(name, "", ""),
         }
     }
@@ -47,6 +55,8 @@ pub struct ListenerMetrics {
     accepted: IntCounter,
     rejected: IntCounter,
     header_timeouts: IntCounter,
+    handshakes: IntCounter,
+    handshake_failures: [IntCounter; tls::Reason::ALL.len()],
     /// Counts requests that no route matched or that were not valid: route and upstream are empty.
     pub unrouted: RouteMetrics,
 }
@@ -67,6 +77,16 @@ impl ListenerMetrics {
     /// Counts a connection closed because a request head took too long.
     pub fn header_timed_out(&self) {
         self.header_timeouts.inc();
+    }
+
+    /// Counts a TLS handshake that was completed.
+    pub fn handshake_completed(&self) {
+        self.handshakes.inc();
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn handshake_failed(&self, reason: tls::Reason) {
+        self.handshake_failures[reason as usize].inc();
     }
 }
 

@@ -12,6 +12,7 @@ use crate::resilience::breaker::{Cause, Counted, Counts, State, Transition};
 use crate::resilience::fault::Action;
 use crate::resilience::retry::{Denied, Why};
 use crate::telemetry::gauges::tests::scrape;
+use crate::tls;
 use crate::upstream::breaker::Observer as _;
 use crate::upstream::view::sample;
 
@@ -21,6 +22,9 @@ fn everything() -> (Metrics, ListenerMetrics) {
     metrics.route("edge", "v2", "search");
     metrics.upstream("search");
     metrics.breaker("search", None);
+    metrics
+        .listener_tls("edge")
+        .expires(Some(Duration::from_secs(9)));
     (metrics, listener)
 }
 
@@ -321,6 +325,62 @@ fn breaker_events_are_told_apart_by_route() {
     assert_eq!(tripped("", "overdue"), Some(1.0));
     assert_eq!(tripped("", "failure_rate"), Some(0.0), "exposed at 0");
     assert_eq!(tripped("edge/v2", "overdue"), Some(0.0));
+}
+
+#[test]
+fn tls_events_reach_their_series() {
+    let metrics = Metrics::new(1).unwrap();
+    let (listener, upstream) = (metrics.listener("edge"), metrics.upstream("search"));
+    listener.handshake_completed();
+    for reason in tls::Reason::ALL {
+        listener.handshake_failed(reason);
+        upstream.tls_failed(reason);
+    }
+    let seen = scrape(&metrics, &[]);
+    for reason in tls::Reason::ALL.map(tls::Reason::word) {
+        for labels in [
+            format!("downstream_tls_failures_total{{listener=\"edge\",reason=\"{reason}\"}}"),
+            format!("upstream_tls_failures_total{{reason=\"{reason}\",upstream=\"search\"}}"),
+        ] {
+            assert_eq!(
+                seen.get(&format!("outrigger_{labels}")),
+                Some(&1.0),
+                "{labels}"
+            );
+        }
+    }
+    let series = "outrigger_downstream_tls_handshakes_total{listener=\"edge\"}";
+    assert_eq!(seen[series], 1.0);
+
+    let (edge, search) = (metrics.listener_tls("edge"), metrics.upstream_tls("search"));
+    edge.expires(Some(Duration::from_secs(32_472_144_000)));
+    edge.reloaded(Reload::Taken);
+    search.expires(Some(Duration::from_secs(1)));
+    search.expires(None);
+    search.reloaded(Reload::Refused);
+    let seen = scrape(&metrics, &[]);
+    let expiry = "outrigger_tls_certificate_expiry_timestamp_seconds";
+    for (series, value) in [
+        (
+            format!("{expiry}{{listener=\"edge\",upstream=\"\"}}"),
+            Some(32_472_144_000.0),
+        ),
+        (
+            format!("{expiry}{{listener=\"\",upstream=\"search\"}}"),
+            None,
+        ),
+    ] {
+        assert_eq!(seen.get(&series).copied(), value, "{series}");
+    }
+    let reloads = |listener: &str, result: &str, upstream: &str| {
+        seen[&format!(
+            "outrigger_tls_reloads_total{{listener=\"{listener}\",result=\"{result}\",\
+             upstream=\"{upstream}\"}}"
+        )]
+    };
+    assert_eq!(reloads("edge", "taken", ""), 1.0);
+    assert_eq!(reloads("edge", "refused", ""), 0.0);
+    assert_eq!(reloads("", "refused", "search"), 1.0);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::pool::{self, Closed};
 use crate::resilience::Verdict;
 use crate::resilience::fault::Action;
 use crate::resilience::retry::{Denied, Why};
+use crate::tls;
 
 impl Metrics {
     /// Resolves the handles of an upstream.
@@ -44,6 +45,8 @@ impl Metrics {
             reused: one(&families.pool_reused),
             closed: Closed::ALL.map(|reason| with(&families.pool_closed, reason.as_str())),
             connect_duration: families.connect_duration.with_label_values(&[name]),
+            tls_failures: tls::Reason::ALL
+                .map(|reason| with(&families.upstream_tls_failures, reason.word())),
             resolutions: one(&families.dns_resolutions),
             resolution_failures: DnsFailure::ALL
                 .map(|reason| with(&families.dns_failures, reason.as_str())),
@@ -74,6 +77,7 @@ pub struct UpstreamMetrics {
     reused: IntCounter,
     closed: [IntCounter; Closed::ALL.len()],
     connect_duration: Histogram,
+    tls_failures: [IntCounter; tls::Reason::ALL.len()],
     resolutions: IntCounter,
     resolution_failures: [IntCounter; DnsFailure::ALL.len()],
 }
@@ -158,6 +162,12 @@ impl UpstreamMetrics {
     /// Counts a request that the bulkhead refused.
     pub fn bulkhead_rejected(&self, refusal: Refusal) {
         self.rejected[refusal as usize].inc();
+    }
+
+    /// Counts a TLS connection to the upstream that failed, in the handshake or by what the
+    /// upstream said right after it.
+    pub fn tls_failed(&self, reason: tls::Reason) {
+        self.tls_failures[reason as usize].inc();
     }
 
     /// Counts a resolution of an endpoint name that gave addresses.

@@ -6,11 +6,12 @@ use crate::proxy::error::Reason;
 use crate::resilience::breaker::State;
 use crate::resilience::retry::{Denied, Why};
 use crate::telemetry::metrics::upstream::ACTIONS;
-use crate::telemetry::metrics::{DnsFailure, Hedged, Refusal};
+use crate::telemetry::metrics::{DnsFailure, Hedged, Refusal, Reload};
+use crate::tls;
 
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 16] = [
     LISTENER, ROUTE, UPSTREAM, ENDPOINT, CLASS, CODE_CLASS, REASON, STATE, VERDICT, CAUSE, ACTION,
-    DIRECTION, FROM, TO, VERSION,
+    DIRECTION, FROM, TO, RESULT, VERSION,
 ];
 
 #[test]
@@ -92,7 +93,9 @@ fn the_manual_explains_every_word() {
         .chain(Hedged::ALL.iter().skip(2).map(|word| word.as_str()))
         .chain(ACTIONS.iter().map(|word| word.as_str()))
         .chain(Refusal::ALL.iter().map(|word| word.as_str()))
-        .chain(DnsFailure::ALL.iter().map(|word| word.as_str()));
+        .chain(DnsFailure::ALL.iter().map(|word| word.as_str()))
+        .chain(Reload::ALL.iter().map(|word| word.as_str()))
+        .chain(tls::Reason::ALL.iter().map(|word| word.word()));
     for word in words {
         assert!(
             manual.contains(&format!("`{word}`")),
