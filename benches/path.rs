@@ -216,6 +216,7 @@ impl Rig {
             let metrics = Metrics::new(1).expect("metrics can be registered");
             let dial: Arc<dyn Dial> = Arc::new(Pipes(exchange));
             let built = app::build_with(&config, 1, &metrics, &dial);
+            let built = built.expect("there is nothing to load");
             for (upstream, settings) in built.upstreams.iter().zip(&config.upstreams) {
                 Resolution::begin(upstream, &settings.endpoints);
             }

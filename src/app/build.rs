@@ -10,8 +10,10 @@ use crate::pool::{self, Dial, DialSocket, Limits, Pool};
 use crate::proxy::route::{Hedge, Idempotency, Matcher, Route, RouteTable};
 use crate::proxy::{Fallback, Listener};
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::tls::Offer;
 use crate::tls::client::Client;
 use crate::tls::files::LoadError;
+use crate::tls::server::Server;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::hedge::HedgeDelay;
 use crate::upstream::{HostHeader, Parts, Upstream};
@@ -57,17 +59,21 @@ pub fn build(config: &Config, workers: usize, metrics: &Metrics) -> Result<Built
         let tls = tls.get(index).cloned().flatten();
         Arc::new(DialSocket::new(protocol.unwrap_or(Protocol::Http1), tls))
     };
-    let built = build_by(config, workers, metrics, dial);
+    let built = build_by(config, workers, metrics, dial)?;
     Ok(Built { tls, ..built })
 }
 
 /// As [`build`], with sockets from `dial`.
+///
+/// # Errors
+///
+/// Says which certificate or key of a listener cannot be used.
 pub fn build_with(
     config: &Config,
     workers: usize,
     metrics: &Metrics,
     dial: &Arc<dyn Dial>,
-) -> Built {
+) -> Result<Built, LoadError> {
     build_by(config, workers, metrics, |_| Arc::clone(dial))
 }
 
@@ -76,7 +82,7 @@ fn build_by(
     workers: usize,
     metrics: &Metrics,
     dial: impl Fn(usize) -> Arc<dyn Dial>,
-) -> Built {
+) -> Result<Built, LoadError> {
     let mut own = Vec::new();
     let upstreams: Vec<_> = config
         .upstreams
@@ -95,6 +101,13 @@ fn build_by(
         .iter()
         .enumerate()
         .map(|(index, listener)| {
+            let tls = match &listener.tls {
+                Some(settings) => {
+                    let offer = Offer::from(listener.protocol);
+                    Some(Arc::new(Server::new(settings.clone(), offer)?))
+                }
+                None => None,
+            };
             let routes = listener
                 .routes
                 .iter()
@@ -110,20 +123,21 @@ fn build_by(
                     let built = build_route(config, route, upstream, own, failover, handles)?;
                     Some((Matcher::new(route), Arc::new(built)))
                 });
-            Arc::new(Listener {
+            Ok(Arc::new(Listener {
                 name: Arc::clone(&listener.name),
                 protocol: listener.protocol,
+                tls,
                 downstream: listener.downstream.clone(),
                 routes: ArcSwap::from_pointee(RouteTable::new(routes.collect())),
                 metrics: metrics.listener(&listener.name),
-            })
+            }))
         })
-        .collect();
-    Built {
+        .collect::<Result<_, _>>()?;
+    Ok(Built {
         upstreams,
         tls: Vec::new(),
         listeners,
-    }
+    })
 }
 
 fn own_breakers(config: &Config, upstream: usize, metrics: &Metrics) -> Vec<OwnBreaker> {

@@ -4,6 +4,7 @@
 //! drain) and the workers run until the drain ends or a worker panics.
 
 mod build;
+mod certificates;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -14,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 pub use self::build::{Built, build, build_with};
+use self::certificates::Certificates;
 use crate::admin::{self, Admin, FaultError, FaultOperation, OperateError, Site, Surface};
 use crate::config::model::{self, Config};
 use crate::lifecycle::workers::Worker;
@@ -31,6 +33,8 @@ use crate::upstream::view::UpstreamView;
 
 /// Exit code of a listener that cannot be bound (`EX_UNAVAILABLE`).
 const UNAVAILABLE: u8 = 69;
+/// Exit code of a certificate or key that cannot be used (`EX_CONFIG`).
+const CONFIG: u8 = 78;
 /// Exit code of anything else that the system refuses (`EX_OSERR`).
 const OS_ERROR: u8 = 71;
 
@@ -152,6 +156,7 @@ struct Control {
     runtime: model::Runtime,
     listeners: Vec<(Arc<crate::proxy::Listener>, Bound)>,
     servers: Vec<(Bound, Surface)>,
+    certificates: Certificates,
     resolutions: Vec<Arc<Resolution>>,
     lookup: Arc<Lookup>,
     metrics: Metrics,
@@ -180,8 +185,9 @@ impl App {
         })?;
         let built = build(config, count, &metrics).map_err(|error| StartError {
             message: error.to_string(),
-            exit_code: OS_ERROR,
+            exit_code: CONFIG,
         })?;
+        let certificates = Certificates::of(&built, &metrics);
 
         let mut listeners = Vec::new();
         let mut addresses = Addresses {
@@ -240,6 +246,7 @@ impl App {
             runtime: config.runtime.clone(),
             listeners,
             servers,
+            certificates,
             resolutions,
             lookup: Arc::new(Lookup::new(&config.dns)),
             metrics,
@@ -351,6 +358,9 @@ impl Control {
                     .for_each(|upstream| upstream.pool.reap(now));
             }
         });
+
+        let certificates = std::mem::take(&mut self.certificates).keep_current();
+        tasks::spawn_vital("certificates", self.failed.clone(), certificates);
 
         let watched: Vec<(Door, Arc<Activity>)> = self
             .workers

@@ -10,8 +10,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::wire::Wire;
 use crate::net::{Rewound, Tap, Tapped};
 use crate::pool::{Inbound, Upload};
 use crate::proxy::Caller;
@@ -24,16 +25,12 @@ use crate::time;
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection and cancels the request in flight.
-pub(super) async fn serve<S>(caller: Caller, socket: S)
+pub(super) async fn serve<S>(caller: Caller, mut wire: Wire<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let settings = &caller.listener.downstream;
     let watch = Rc::clone(&caller.watch);
-    let wire = Tapped {
-        stream: socket,
-        tap: Rc::clone(&watch),
-    };
     let mut builder = Builder::new();
     builder
         .max_buf_size(settings.max_header_bytes)
@@ -56,28 +53,40 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let connection = builder.serve_connection(TokioIo::new(wire), service);
-    let connection = pin!(connection.without_shutdown());
-    match time::drive(&watch.alarm, connection, |now| watch.overdue(now)).await {
-        Some(Ok(parts)) => {
-            let mut wire = parts.io.into_inner();
-            match tunnel.take() {
-                None => {
-                    let _ = wire.shutdown().await;
-                }
-                Some(tunnel) => {
-                    let wire = Rewound::new(parts.read_buf, wire.stream);
-                    let carried = pin!(tunnel.run(wire, &watch.alarm));
-                    time::drive(&watch.alarm, carried, |_| false).await;
-                }
+    let ended = {
+        let tapped = Tapped {
+            stream: &mut wire,
+            tap: Rc::clone(&watch),
+        };
+        let connection = builder.serve_connection(TokioIo::new(tapped), service);
+        let connection = pin!(connection.without_shutdown());
+        let driven = time::drive(&watch.alarm, connection, |now| watch.overdue(now));
+        driven.await.map(|done| done.map(|parts| parts.read_buf))
+    };
+    match ended {
+        Some(Ok(before)) => match tunnel.take() {
+            None => wire.close(&watch.alarm).await,
+            Some(tunnel) => {
+                let wire = Rewound::new(before, wire);
+                let carried = pin!(tunnel.run(wire, &watch.alarm));
+                time::drive(&watch.alarm, carried, |_| false).await;
+            }
+        },
+        Some(Err(error)) => {
+            tracing::debug!(%error, "connection of a caller ended");
+            // Its answer, where there is one, is whole.
+            if error.is_parse() {
+                wire.close(&watch.alarm).await;
             }
         }
-        Some(Err(error)) => tracing::debug!(%error, "connection of a caller ended"),
         None => {
-            if matches!(watch.phase(), Phase::Head(_)) {
-                metrics.header_timed_out();
-            }
             tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
+            match watch.phase() {
+                Phase::Head(_) => metrics.header_timed_out(),
+                Phase::Idle(_) => wire.close(&watch.alarm).await,
+                // A response that was cut short must not look whole.
+                Phase::Busy | Phase::Stream => {}
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream;
+use super::wire::Wire;
 use crate::net::{Tap, Tapped};
 use crate::proxy::Caller;
 use crate::proxy::watch::Watch;
@@ -34,7 +35,7 @@ const GOING: Duration = Duration::from_secs(5);
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection and cancels the requests in flight.
-pub(super) async fn serve<S>(caller: Caller, socket: S)
+pub(super) async fn serve<S>(caller: Caller, wire: Wire<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -57,7 +58,7 @@ where
     });
     alarm.want(now + settings.header_timeout);
     let wire = Tapped {
-        stream: socket,
+        stream: wire,
         tap: Rc::clone(&life),
     };
     let served = pin!(async {

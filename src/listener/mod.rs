@@ -9,6 +9,7 @@ mod http1;
 mod http2;
 mod stream;
 mod tcp;
+mod wire;
 
 pub use accept::{Accepted, Door, Open, accept};
 pub use conn::serve;

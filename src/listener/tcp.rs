@@ -6,6 +6,7 @@ use std::rc::Rc;
 use http::{Method, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::wire::Wire;
 use crate::pool::Upload;
 use crate::proxy::Caller;
 use crate::time;
@@ -17,7 +18,7 @@ use crate::time;
 /// # Cancel safety
 ///
 /// Dropping the future closes both connections.
-pub(super) async fn serve<S>(caller: Caller, socket: S)
+pub(super) async fn serve<S>(caller: Caller, wire: Wire<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -28,7 +29,7 @@ where
     let carried = pin!(async {
         let Ok(mut response) = caller.handle(request).await;
         if let Some(tunnel) = response.body_mut().take_tunnel() {
-            tunnel.run(socket, &alarm).await;
+            tunnel.run(wire, &alarm).await;
         }
     });
     time::drive(&alarm, carried, |_| false).await;

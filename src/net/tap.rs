@@ -89,6 +89,12 @@ impl<S> Rewound<S> {
     pub(crate) const fn new(before: Bytes, stream: S) -> Self {
         Self { before, stream }
     }
+
+    /// Puts `before`, which was read from it, in front again.
+    pub(crate) fn rewind(self, before: Bytes) -> Self {
+        debug_assert!(self.before.is_empty(), "what is left would be lost");
+        Self { before, ..self }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {

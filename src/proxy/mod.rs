@@ -37,6 +37,7 @@ use crate::config::model;
 use crate::net::Ends;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::ListenerMetrics;
+use crate::tls;
 
 pub use self::reply::Fallback;
 
@@ -56,6 +57,8 @@ pub struct Listener {
     pub name: Arc<str>,
     /// What is spoken on it.
     pub protocol: model::Protocol,
+    /// How it is encrypted, if it is.
+    pub tls: Option<Arc<tls::server::Server>>,
     /// What its callers may do.
     pub downstream: model::Downstream,
     /// Its routes; each request takes one look.
@@ -67,7 +70,7 @@ pub struct Listener {
 impl Listener {
     /// Whether what its callers send is encrypted.
     pub const fn is_tls(&self) -> bool {
-        false
+        self.tls.is_some()
     }
 }
 

@@ -112,8 +112,8 @@ impl Watch {
         }
     }
 
-    /// The response has ended.
-    pub(super) fn idle(&self, now: Instant) {
+    /// The response has ended, or the handshake before the first request.
+    pub fn idle(&self, now: Instant) {
         if self.phase.get() == Phase::Stream {
             return;
         }

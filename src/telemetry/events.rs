@@ -1,4 +1,4 @@
-//! Changes of state as one log line and one count.
+//! Changes of state, and of files, as one log line and one count.
 //!
 //! The machines of [`crate::resilience`] return transitions as values; the shells hand them over
 //! here once their lock is released.
@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::metrics::BreakerMetrics;
+use super::access_log::rfc3339;
+use super::metrics::{BreakerMetrics, Reload, TlsMetrics};
 use crate::resilience::breaker::{Cause, Counted, Counts, State, Transition};
+use crate::tls::files::Outcome;
 use crate::upstream::breaker::Observer;
 
 impl Observer for BreakerMetrics {
@@ -63,6 +65,34 @@ fn log(upstream: &str, route: Option<&str>, transition: &Transition) {
         State::Closed => line!(info, "breaker closed"),
         State::MetricsOnly | State::Disabled | State::ForcedOpen => {
             line!(info, "breaker overridden")
+        }
+    }
+}
+
+impl TlsMetrics {
+    /// Logs and counts what a look at the files came to; nothing, where nothing is new.
+    pub fn looked(&self, outcome: &Outcome) {
+        let [listener, upstream] = self.labels.each_ref().map(|name| Some(&**name));
+        let [listener, upstream] = [listener, upstream].map(|name| name.filter(|n| !n.is_empty()));
+        match outcome {
+            Outcome::Unchanged => {}
+            Outcome::Changed { not_after } => {
+                self.reloaded(Reload::Taken);
+                self.expires(*not_after);
+                let not_after = not_after.map(rfc3339);
+                info!(listener, upstream, not_after, "TLS files taken up");
+            }
+            Outcome::Kept(error) => {
+                self.reloaded(Reload::Refused);
+                warn!(
+                    listener,
+                    upstream,
+                    file = %error.file.display(),
+                    problem = %error.problem,
+                    help = error.problem.help(),
+                    "TLS files refused, those before them stay in use"
+                );
+            }
         }
     }
 }

@@ -101,6 +101,7 @@ impl World {
         let metrics = Metrics::new(1).expect("the families are distinct");
         let dial: Arc<dyn Dial> = Arc::new(script.clone());
         let built = build_with(&config, 1, &metrics, &dial);
+        let built = built.expect("there is nothing to load");
         for (upstream, config) in built.upstreams.iter().zip(&config.upstreams) {
             let endpoints = Resolution::begin(upstream, &config.endpoints);
             assert!(endpoints.names().is_empty());

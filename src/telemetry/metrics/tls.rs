@@ -34,7 +34,7 @@ impl Metrics {
 #[derive(Clone, Debug)]
 pub struct TlsMetrics {
     /// Listener and upstream, of which one is empty.
-    labels: [Arc<str>; 2],
+    pub(in crate::telemetry) labels: [Arc<str>; 2],
     expiry: IntGaugeVec,
     reloads: [IntCounter; Reload::ALL.len()],
 }
