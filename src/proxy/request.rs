@@ -221,6 +221,9 @@ fn target<B>(request: &Request<B>) -> Result<&str, &'static str> {
         if uri.scheme().is_none() && request.method() != Method::CONNECT {
             return Err("a target of another form than this method takes (RFC 9112 §3.2)");
         }
+        if uri.scheme_str().is_some_and(str::is_empty) {
+            return Err("an empty scheme (RFC 3986 §3.1)");
+        }
         if !is_host(authority.as_str().as_bytes()) {
             return Err("a target of no legal host (RFC 9110 §4.2)");
         }

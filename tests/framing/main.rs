@@ -21,6 +21,7 @@ mod h2raw;
 
 mod case;
 mod codec;
+mod http2;
 mod requests;
 mod responses;
 mod run;

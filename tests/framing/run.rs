@@ -1,7 +1,7 @@
 //! Runs a family of cases: one daemon, and for each case an upstream of its own, so that whatever
 //! leaves the proxy there belongs to it.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
@@ -12,24 +12,24 @@ use crate::support::daemon::Daemon;
 use crate::upstreams::{Event, Upstream, saw};
 
 /// Everything that was seen of one case.
-struct Seen {
+pub(crate) struct Seen<T = Vec<u8>> {
     /// What the caller got.
-    bytes: Vec<u8>,
+    pub(crate) got: T,
     /// What a caller got that came afterwards, on a connection of its own.
     probe: Vec<u8>,
     /// What the upstream got.
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
 const PROBE: &[u8] = b"GET /probe HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n";
 
-type Checked = Result<(), String>;
+pub(crate) type Checked = Result<(), String>;
 
 /// Runs the cases of a family in the direction of the request.
 #[track_caller]
 pub(crate) fn requests(cases: &[Case]) {
     let upstreams = cases.iter().map(|_| Upstream::recording()).collect();
-    let seen = run(upstreams, |index, address| {
+    let seen = run(upstreams, "", |index, address| {
         let case = &cases[index];
         match case.after {
             After::Next => exchange(address, &[case.bytes, NEXT].concat(), false),
@@ -43,7 +43,7 @@ pub(crate) fn requests(cases: &[Case]) {
             None => check(case.expect),
             Some(failure) => still_fails(check(case.expect), check(failure.instead), failure.why),
         };
-        note(&mut wrong, case.name, found, seen);
+        note(&mut wrong, case.name, found, seen, seen.got.escape_ascii());
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
@@ -57,11 +57,15 @@ pub(crate) fn responses(replies: &'static [Reply]) {
             _ => (saw(request), false),
         })
     };
-    let seen = run(replies.iter().map(scripted).collect(), |index, address| {
-        let method = replies[index].method;
-        let head = format!("{method} /case HTTP/1.1\r\nhost: case\r\nte: trailers\r\n\r\n");
-        exchange(address, &[head.as_bytes(), NEXT].concat(), false)
-    });
+    let seen = run(
+        replies.iter().map(scripted).collect(),
+        "",
+        |index, address| {
+            let method = replies[index].method;
+            let head = format!("{method} /case HTTP/1.1\r\nhost: case\r\nte: trailers\r\n\r\n");
+            exchange(address, &[head.as_bytes(), NEXT].concat(), false)
+        },
+    );
     let mut wrong = String::new();
     for (reply, seen) in replies.iter().zip(&seen) {
         let check = |expect: &Outcome| check_response(expect, reply.method, seen);
@@ -72,37 +76,47 @@ pub(crate) fn responses(replies: &'static [Reply]) {
                 still_fails(check(&reply.expect), instead, failure.why)
             }
         };
-        note(&mut wrong, reply.name, found, seen);
+        note(&mut wrong, reply.name, found, seen, seen.got.escape_ascii());
     }
     assert!(wrong.is_empty(), "{wrong}");
 }
 
 /// Nothing is right about an expected failure but that it fails as it is said to.
-fn still_fails(right: Checked, instead: Checked, why: &str) -> Checked {
+pub(crate) fn still_fails(right: Checked, instead: Checked, why: &str) -> Checked {
     match right {
         Ok(()) => Err(format!("passes now, and needs no excuse any more: {why}")),
         Err(_) => instead.map_err(|found| format!("fails otherwise than expected: {found}")),
     }
 }
 
-fn note(wrong: &mut String, name: &str, found: Checked, seen: &Seen) {
+pub(crate) fn note<T>(
+    wrong: &mut String,
+    name: &str,
+    found: Checked,
+    seen: &Seen<T>,
+    got: impl Display,
+) {
     if let Err(why) = found {
-        let bytes = seen.bytes.escape_ascii();
-        let _ = writeln!(wrong, "\n{name}: {why}\n  the caller got {bytes}");
+        let _ = writeln!(wrong, "\n{name}: {why}\n  the caller got {got}");
         for event in &seen.events {
             let _ = writeln!(wrong, "  the upstream got {event:?}");
         }
     }
 }
 
-fn run(upstreams: Vec<Upstream>, each: impl Fn(usize, SocketAddr) -> Vec<u8>) -> Vec<Seen> {
+/// Runs one case for each of these upstreams, and gathers what was seen on either side.
+pub(crate) fn run<T>(
+    upstreams: Vec<Upstream>,
+    more: &str,
+    each: impl Fn(usize, SocketAddr) -> T,
+) -> Vec<Seen<T>> {
     let mut config = String::new();
     for (index, upstream) in upstreams.iter().enumerate() {
         let url = upstream.url();
         let _ = write!(
             config,
             "[upstreams.case{index}]\nlisten = \"127.0.0.1:0\"\nendpoints = [{url:?}]\n\
-             host = \"preserve\"\n"
+             host = \"preserve\"\n{more}\n"
         );
     }
     let daemon = Daemon::start(&config);
@@ -115,12 +129,8 @@ fn run(upstreams: Vec<Upstream>, each: impl Fn(usize, SocketAddr) -> Vec<u8>) ->
     drop(daemon);
     let events = upstreams.into_iter().map(Upstream::finish);
     let seen = callers.into_iter().zip(events);
-    seen.map(|((bytes, probe), events)| Seen {
-        bytes,
-        probe,
-        events,
-    })
-    .collect()
+    seen.map(|((got, probe), events)| Seen { got, probe, events })
+        .collect()
 }
 
 /// Writes these bytes on a connection of its own, and reads until the proxy ends it.
@@ -167,7 +177,7 @@ fn status(response: &Parsed) -> u16 {
 }
 
 /// That the answer is that to this request.
-fn belongs(response: &Parsed, method: &str, target: &str) -> Checked {
+pub(crate) fn belongs(response: &Parsed, method: &str, target: &str) -> Checked {
     let wanted = format!("{method} {target}");
     if response.all("x-saw") == [&wanted] {
         Ok(())
@@ -179,7 +189,7 @@ fn belongs(response: &Parsed, method: &str, target: &str) -> Checked {
 }
 
 fn check_request(expect: &[Expect], after: After, seen: &Seen) -> Checked {
-    let mut bytes = &seen.bytes[..];
+    let mut bytes = &seen.got[..];
     // What broke off may be noticed after what came later on another connection.
     let breaks = |expect: &Expect| matches!(expect, Expect::Broken(_));
     let parts = |event: &&Event| !matches!(event, Event::Part(_)) || !expect.iter().any(breaks);
@@ -216,7 +226,10 @@ fn check_request(expect: &[Expect], after: After, seen: &Seen) -> Checked {
         belongs(&response, "GET", "/next")?;
         arrived(events.next(), &plain("GET", "/next"))?;
     }
-    nothing_more(bytes, events.as_slice(), seen)
+    if !bytes.is_empty() {
+        return Err(format!("and then {:?}", String::from_utf8_lossy(bytes)));
+    }
+    nothing_more(events.as_slice(), seen)
 }
 
 /// The answer is a local reply of this status that ends the connection.
@@ -228,11 +241,8 @@ fn refused(bytes: &mut &[u8], method: &str, wanted: u16) -> Checked {
     Ok(())
 }
 
-/// That neither side got more than it should, and that a caller who comes later gets its own.
-fn nothing_more(bytes: &[u8], events: &[&Event], seen: &Seen) -> Checked {
-    if !bytes.is_empty() {
-        return Err(format!("and then {:?}", String::from_utf8_lossy(bytes)));
-    }
+/// That the upstream got no more than it should, and that a caller who comes later gets its own.
+pub(crate) fn nothing_more<T>(events: &[&Event], seen: &Seen<T>) -> Checked {
     let (_, response) = take(&mut &seen.probe[..], "GET").map_err(|why| format!("probe: {why}"))?;
     belongs(&response, "GET", "/probe")?;
     match events {
@@ -242,7 +252,7 @@ fn nothing_more(bytes: &[u8], events: &[&Event], seen: &Seen) -> Checked {
 }
 
 /// That what left is what was understood.
-fn arrived(event: Option<&Event>, message: &Message) -> Checked {
+pub(crate) fn arrived(event: Option<&Event>, message: &Message) -> Checked {
     let Some(Event::Whole(request)) = event else {
         return Err(format!("not a whole request: {event:?}"));
     };
@@ -292,7 +302,7 @@ fn fields_are(parsed: &Parsed, has: &[(&str, &str)], lacks: &[&str]) -> Checked 
 }
 
 fn check_response(expect: &Outcome, method: &'static str, seen: &Seen) -> Checked {
-    let mut bytes = &seen.bytes[..];
+    let mut bytes = &seen.got[..];
     let events: Vec<&Event> = seen.events.iter().collect();
     let mut events = events.into_iter();
     arrived(events.next(), &plain(method, "/case"))?;
@@ -315,7 +325,10 @@ fn check_response(expect: &Outcome, method: &'static str, seen: &Seen) -> Checke
         belongs(&response, "GET", "/next")?;
         arrived(events.next(), &plain("GET", "/next"))?;
     }
-    nothing_more(bytes, events.as_slice(), seen)
+    if !bytes.is_empty() {
+        return Err(format!("and then {:?}", String::from_utf8_lossy(bytes)));
+    }
+    nothing_more(events.as_slice(), seen)
 }
 
 fn passed(bytes: &mut &[u8], method: &str, answer: &Answer) -> Checked {

@@ -3,6 +3,7 @@
 //! It sends whatever it is told, lawful or not, and takes only what RFC 9113 lets a peer send. It
 //! knows nothing of the proxy's library: a mistake there cannot hide behind the same mistake here.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -129,14 +130,14 @@ pub(crate) enum End {
     Whole,
     /// By RST_STREAM with this code.
     Reset(u32),
-    /// By GOAWAY with this code and a last stream before this one.
+    /// By GOAWAY with this code: with a last stream before this one, or with the end behind it.
     GoAway(u32),
     /// With the connection.
     Lost(Gone),
 }
 
 /// Everything that came on one stream.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Message {
     /// Fields of the interim responses before it.
     pub(crate) interim: Vec<Vec<Field>>,
@@ -147,6 +148,17 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// One of which nothing came but its end.
+    pub(crate) const fn ended(end: End) -> Self {
+        Self {
+            interim: Vec::new(),
+            fields: Vec::new(),
+            data: Vec::new(),
+            trailers: Vec::new(),
+            end,
+        }
+    }
+
     /// The values of all fields of this name.
     pub(crate) fn all(&self, name: &str) -> Vec<String> {
         let fields = self
@@ -163,6 +175,20 @@ impl Message {
             .first()
             .and_then(|status| status.parse().ok())
             .unwrap_or(0)
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let block = |fields: &[Field]| -> Vec<String> {
+            let line = |(name, value): &Field| format!("{}: {}", text(name), text(value));
+            fields.iter().map(line).collect()
+        };
+        for fields in self.interim.iter().chain([&self.fields]) {
+            write!(f, "{:?} ", block(fields))?;
+        }
+        let data = self.data.escape_ascii();
+        write!(f, "\"{data}\" {:?} {:?}", block(&self.trailers), self.end)
     }
 }
 
@@ -294,20 +320,14 @@ impl Link {
 
     /// Everything that comes on this stream, up to its end. What comes on others is kept for them.
     pub(crate) fn message(&mut self, stream: u32) -> Message {
-        let mut message = Message {
-            interim: Vec::new(),
-            fields: Vec::new(),
-            data: Vec::new(),
-            trailers: Vec::new(),
-            end: End::Whole,
-        };
+        let mut message = Message::ended(End::Whole);
         message.end = loop {
             match self.step(stream, &mut message) {
                 Ok(None) => {}
                 Ok(Some(end)) => break end,
                 Err(gone) => match self.gone {
-                    Some((code, last)) if last < stream => break End::GoAway(code),
-                    _ => break End::Lost(gone),
+                    Some((code, _)) => break End::GoAway(code),
+                    None => break End::Lost(gone),
                 },
             }
         };
