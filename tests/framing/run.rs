@@ -51,21 +51,12 @@ pub(crate) fn requests(cases: &[Case]) {
 /// Runs the cases of a family in the direction of the response.
 #[track_caller]
 pub(crate) fn responses(replies: &'static [Reply]) {
-    let scripted = |reply: &'static Reply| {
-        Upstream::scripted(|request| match request.start[1].as_str() {
-            "/case" => (reply.bytes.to_vec(), reply.closes),
-            _ => (saw(request), false),
-        })
-    };
-    let seen = run(
-        replies.iter().map(scripted).collect(),
-        "",
-        |index, address| {
-            let method = replies[index].method;
-            let head = format!("{method} /case HTTP/1.1\r\nhost: case\r\nte: trailers\r\n\r\n");
-            exchange(address, &[head.as_bytes(), NEXT].concat(), false)
-        },
-    );
+    let upstreams = replies.iter().map(answering).collect();
+    let seen = run(upstreams, "", |index, address| {
+        let method = replies[index].method;
+        let head = format!("{method} /case HTTP/1.1\r\nhost: case\r\nte: trailers\r\n\r\n");
+        exchange(address, &[head.as_bytes(), NEXT].concat(), false)
+    });
     let mut wrong = String::new();
     for (reply, seen) in replies.iter().zip(&seen) {
         let check = |expect: &Outcome| check_response(expect, reply.method, seen);
@@ -79,6 +70,14 @@ pub(crate) fn responses(replies: &'static [Reply]) {
         note(&mut wrong, reply.name, found, seen, seen.got.escape_ascii());
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// An upstream that gives this answer to what comes first.
+pub(crate) fn answering(reply: &'static Reply) -> Upstream {
+    Upstream::scripted(|request| match request.start[1].as_str() {
+        "/case" => (reply.bytes.to_vec(), reply.closes),
+        _ => (saw(request), false),
+    })
 }
 
 /// Nothing is right about an expected failure but that it fails as it is said to.

@@ -17,7 +17,7 @@ macro_rules! chunks {
     };
 }
 
-const REPLIES: &[Reply] = &[
+pub(crate) const REPLIES: &[Reply] = &[
     reply(
         "ended by the connection",
         b"HTTP/1.1 200 OK\r\n\r\nhello",

@@ -14,7 +14,7 @@ macro_rules! with {
     };
 }
 
-const REPLIES: &[Reply] = &[
+pub(crate) const REPLIES: &[Reply] = &[
     reply(
         "fields of one connection, and those that are named",
         with!(

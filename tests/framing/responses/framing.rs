@@ -8,7 +8,7 @@ use crate::run;
 
 const HELLO: Answer = answer(200, Length(b"hello"));
 
-const REPLIES: &[Reply] = &[
+pub(crate) const REPLIES: &[Reply] = &[
     reply(
         "a length",
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",

@@ -18,7 +18,7 @@ macro_rules! after {
     };
 }
 
-const REPLIES: &[Reply] = &[
+pub(crate) const REPLIES: &[Reply] = &[
     reply(
         "100 that nobody asked for",
         after!("HTTP/1.1 100 Continue\r\n\r\n"),

@@ -1,7 +1,7 @@
 //! From the upstream to the caller.
 
-mod bodies;
-mod fields;
-mod framing;
-mod interim;
-mod status;
+pub(crate) mod bodies;
+pub(crate) mod fields;
+pub(crate) mod framing;
+pub(crate) mod interim;
+pub(crate) mod status;

@@ -8,7 +8,7 @@ use crate::run;
 const OK: Answer = answer(200, Length(b""));
 const LENIENT: &str = "hyper takes a bare LF for the end of a line, and sends CRLF on";
 
-const REPLIES: &[Reply] = &[
+pub(crate) const REPLIES: &[Reply] = &[
     reply(
         "no reason phrase",
         b"HTTP/1.1 200 \r\ncontent-length: 0\r\n\r\n",
