@@ -210,7 +210,7 @@ pub(super) fn checked(
             "content_length" | "transfer_encoding" => true,
             _ => false,
         };
-        if is_bad {
+        if is_bad || request::is_padded(value) {
             return Err(ProxyError::BadResponse);
         }
     }

@@ -99,6 +99,9 @@ pub(super) fn survey<B>(
     }
     for (name, value) in request.headers() {
         bytes += name.as_str().len() + value.len() + FIELD_OVERHEAD;
+        if is_padded(value) {
+            return bad("white space around a value (RFC 9113 §8.2.1)");
+        }
         match name.as_str() {
             "host" => {
                 hosts += 1;
@@ -214,6 +217,9 @@ fn target<B>(request: &Request<B>) -> Result<&str, &'static str> {
     if path.starts_with('*') && (path != "*" || request.method() != Method::OPTIONS) {
         return Err("an asterisk for another method than OPTIONS (RFC 9112 §3.2.4)");
     }
+    if path.starts_with('?') && request.version() > Version::HTTP_11 {
+        return Err("a path without its slash (RFC 9113 §8.3.1)");
+    }
     if !path.is_ascii() {
         return Err("a target that is not ASCII (RFC 9112 §3.2)");
     }
@@ -296,6 +302,13 @@ fn is_name(name: &[u8]) -> bool {
     name.iter().all(legal) && name.split(|byte| *byte == b'%').skip(1).all(escape)
 }
 
+/// Whether white space stands around a value. HTTP/1 takes it for that of the line; HTTP/2 forbids
+/// it, which its library does not see to.
+pub(super) fn is_padded(value: &HeaderValue) -> bool {
+    let is_white = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_white(value.as_bytes().first()) || is_white(value.as_bytes().last())
+}
+
 /// Digits alone, one at least (RFC 9110 §8.6).
 pub(super) fn is_length(value: &HeaderValue) -> bool {
     !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit)
@@ -340,7 +353,7 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Opti
         } else {
             None
         };
-        let path = path.or_else(|| request.uri().path_and_query().cloned());
+        let path = path.or_else(|| request.uri().path_and_query().map(origin_form));
         *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     }
     if survey.has_hop_by_hop {
@@ -378,6 +391,15 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Opti
     if !has_id {
         request.headers_mut().insert(REQUEST_ID, request_id());
     }
+}
+
+/// A path and query with the slash that an absolute target may leave away (RFC 9112 §3.2.1).
+fn origin_form(target: &PathAndQuery) -> PathAndQuery {
+    if target.as_str().starts_with('?') {
+        let slashed = format!("/{}", target.as_str());
+        return PathAndQuery::try_from(slashed).unwrap_or_else(|_| PathAndQuery::from_static("/"));
+    }
+    target.clone()
 }
 
 /// One `Cookie` field of several, for those that know only one (RFC 9113 §8.2.3).

@@ -29,6 +29,9 @@ pub(crate) struct Failure<E: 'static> {
     pub(crate) instead: &'static [E],
 }
 
+/// Cases that go wrong, by name, where they are run once more in another setting, and why.
+pub(crate) type Unfit = &'static [(&'static str, &'static str)];
+
 /// What is to become of a message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expect {

@@ -107,7 +107,7 @@ fn a_library_asks_the_server() {
     let address = listener.local_addr().expect("a bound socket");
     let server = thread::spawn(move || {
         let (socket, _) = listener.accept().expect("a connection");
-        let mut link = Link::accept(socket, PATIENCE).expect("a preface");
+        let mut link = Link::accept(socket, b"", PATIENCE).expect("a preface");
         let stream = link.request().expect("a request");
         let asked = link.message(stream);
         let status: (&[u8], &[u8]) = (b":status", b"200");

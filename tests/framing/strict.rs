@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::h2raw;
+
 /// How a body ended up being delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -80,6 +82,75 @@ pub(crate) fn request(bytes: &[u8]) -> Strict<Read> {
         (bytes, rest),
         false,
     )
+}
+
+/// Reads a request of HTTP/2 as if it had come in HTTP/1, `:authority` as `Host`.
+pub(crate) fn framed(message: h2raw::Message) -> Strict<Box<Parsed>> {
+    let mut pseudo = [const { None }; 4];
+    let mut fields = Vec::new();
+    for (name, value) in &message.fields {
+        let (name, value) = (h2raw::text(name), h2raw::text(value));
+        let names = [":method", ":path", ":authority", ":scheme"];
+        if let Some(at) = names.iter().position(|pseudo| *pseudo == name) {
+            if !fields.is_empty() || pseudo[at].replace(value).is_some() {
+                return Err(format!("{name} twice, or after a field"));
+            }
+        } else {
+            fields.push(framed_field(name, value)?);
+        }
+    }
+    let [Some(method), Some(path), Some(authority), Some(scheme)] = pseudo else {
+        return Err(format!("pseudo-fields {pseudo:?}"));
+    };
+    let is_path = path.starts_with('/') || (path == "*" && method == "OPTIONS");
+    if !is_token(&method) || !is_path || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("{method:?} of {path:?}"));
+    }
+    if scheme != "http" || fields.iter().any(|field| field.0 == "host") {
+        return Err(format!("scheme {scheme:?}, or Host beside {authority:?}"));
+    }
+    fields.push(("host".to_owned(), authority));
+    let length = framing(&fields)?.map(|(_, length)| length);
+    let is_whole = message.end == h2raw::End::Whole;
+    if is_whole && length.is_some_and(|length| length != message.data.len()) {
+        return Err(format!("{} bytes of {length:?}", message.data.len()));
+    }
+    let trailers = message.trailers.iter();
+    let trailers =
+        trailers.map(|(name, value)| framed_field(h2raw::text(name), h2raw::text(value)));
+    let parsed = Box::new(Parsed {
+        start: [method, path, "HTTP/2".to_owned()],
+        fields,
+        framing: match length {
+            Some(_) => Framing::Length,
+            None if message.is_bare => Framing::None,
+            None => Framing::Chunked,
+        },
+        body: message.data,
+        trailers: trailers.collect::<Strict<_>>()?,
+    });
+    trailers_are_harmless(&parsed).map(|()| parsed)
+}
+
+/// A field as HTTP/2 takes it (RFC 9113 §8.2).
+fn framed_field(name: String, value: String) -> Strict<(String, String)> {
+    const NEVER: [&str; 5] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let is_upper = name.contains(|c: char| c.is_ascii_uppercase());
+    if NEVER.contains(&&*name) || is_upper || !is_token(&name) {
+        return Err(format!("field name {name:?}"));
+    }
+    let is_te = name == "te" && value != "trailers";
+    let is_odd = value.contains(['\0', '\r', '\n']) || value != value.trim_matches([' ', '\t']);
+    if is_te || is_odd {
+        return Err(format!("{name} of {value:?}"));
+    }
+    Ok((name, value))
 }
 
 /// Reads a response to `method` at the beginning of `bytes`, which are all there will be.

@@ -1,4 +1,5 @@
 //! Upstreams on raw sockets: one that records what leaves the proxy, one that answers by script.
+//! They speak the version that the proxy begins with.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::h2raw::{self, End, Frame, Link};
 use crate::strict::{self, Parsed, Read};
+use crate::support::PATIENCE;
 
 /// What came out of the proxy, in the order of arrival.
 #[derive(Clone, Debug)]
@@ -23,10 +26,14 @@ pub(crate) enum Event {
 /// Bytes of a scripted answer, and whether the connection ends with them.
 type Script = dyn Fn(&Parsed) -> (Vec<u8>, bool) + Send + Sync;
 
+/// Frames of a scripted answer on this stream.
+type Frames = dyn Fn(&Parsed, u32) -> Vec<Frame> + Send + Sync;
+
 struct Shared {
     events: Mutex<Vec<Event>>,
     ended: AtomicBool,
     script: Box<Script>,
+    frames: Box<Frames>,
 }
 
 impl Shared {
@@ -46,12 +53,26 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Answers each request with what it was: its method and its target.
     pub(crate) fn recording() -> Self {
-        Self::scripted(|request| (saw(request), false))
+        Self::start(|request| (saw(request), false), saw_framed)
     }
 
-    /// Answers each request by `script`.
+    /// Answers each request of HTTP/1 by `script`.
     pub(crate) fn scripted(
         script: impl Fn(&Parsed) -> (Vec<u8>, bool) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(script, saw_framed)
+    }
+
+    /// Answers each request of HTTP/2 by `frames`.
+    pub(crate) fn framed(
+        frames: impl Fn(&Parsed, u32) -> Vec<Frame> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(|request| (saw(request), false), frames)
+    }
+
+    fn start(
+        script: impl Fn(&Parsed) -> (Vec<u8>, bool) + Send + Sync + 'static,
+        frames: impl Fn(&Parsed, u32) -> Vec<Frame> + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
@@ -59,6 +80,7 @@ impl Upstream {
             events: Mutex::default(),
             ended: AtomicBool::new(false),
             script: Box::new(script),
+            frames: Box::new(frames),
         });
         let own = Arc::clone(&shared);
         let accepting = thread::spawn(move || accept(&listener, &own));
@@ -93,6 +115,24 @@ pub(crate) fn saw(request: &Parsed) -> Vec<u8> {
         .into_bytes()
 }
 
+/// As [`saw`], over HTTP/2.
+pub(crate) fn saw_framed(request: &Parsed, stream: u32) -> Vec<Frame> {
+    let [method, target, _] = &request.start;
+    let saw = format!("{method} {target}");
+    let length = saw.len().to_string();
+    let fields: [(&[u8], &[u8]); 3] = [
+        (b":status", b"200"),
+        (b"content-length", length.as_bytes()),
+        (b"x-saw", saw.as_bytes()),
+    ];
+    let is_head = method == "HEAD";
+    let mut frames = vec![Frame::headers(stream, &fields, is_head)];
+    if !is_head {
+        frames.push(Frame::data(stream, saw.as_bytes(), true));
+    }
+    frames
+}
+
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     let mut connections = Vec::new();
     for stream in listener.incoming() {
@@ -114,6 +154,9 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
     let mut chunk = [0; 16 * 1024];
     let mut told = false;
     loop {
+        if bytes.starts_with(b"PRI") {
+            return serve_frames(stream, &bytes, shared);
+        }
         let part = match strict::request(&bytes) {
             Ok(Read::Whole(request, length)) => {
                 bytes.drain(..length);
@@ -141,6 +184,35 @@ fn serve(mut stream: TcpStream, shared: &Shared) {
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return shared.note(Event::Part(part)),
+        }
+    }
+}
+
+fn serve_frames(stream: TcpStream, begun: &[u8], shared: &Shared) {
+    let Ok(mut link) = Link::accept(stream, begun, PATIENCE) else {
+        return;
+    };
+    loop {
+        let stream = match link.request() {
+            Ok(stream) => stream,
+            Err(h2raw::Gone::Bad(what)) => return shared.note(Event::Garbled(what)),
+            Err(_) => return,
+        };
+        let message = link.message(stream);
+        let ended = message.end.clone();
+        match (ended, strict::framed(message)) {
+            (End::Whole, Ok(request)) => {
+                let frames = (shared.frames)(&request, stream);
+                shared.note(Event::Whole(request));
+                for frame in &frames {
+                    link.send(frame);
+                }
+            }
+            (_, Ok(request)) => shared.note(Event::Part(Some(request))),
+            (_, Err(why)) => {
+                shared.note(Event::Garbled(why));
+                link.send(&Frame::reset(stream, 1));
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ const LENGTH: (&[u8], &[u8]) = (b"content-length", b"5");
 
 const LOST: &str = "the library drops them before anyone sees them";
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     post(
         "no length",
         &[],

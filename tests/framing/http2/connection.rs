@@ -7,7 +7,7 @@ use crate::case::{Message, plain};
 
 const A: Message = plain("GET", "/a");
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     get("connection", &[(b"connection", b"close")], Malformed),
     get(
         "connection that names a field",

@@ -7,11 +7,12 @@ mod bodies;
 mod connection;
 mod pseudo;
 mod replies;
+mod upstream;
 mod values;
 
 use std::net::SocketAddr;
 
-use crate::case::{Failure, Message, plain};
+use crate::case::{Failure, Message, Unfit, plain};
 use crate::h2raw::{self, END_HEADERS, END_STREAM, End, Frame, Link};
 use crate::run::{self, Checked, Seen};
 use crate::support::PATIENCE;
@@ -152,8 +153,14 @@ pub(crate) struct Got {
 /// Runs a family of requests: HTTP/2 from the caller, HTTP/1 to the upstream.
 #[track_caller]
 pub(crate) fn requests(cases: &[Case]) {
+    requests_to("", &[], cases);
+}
+
+/// As [`requests`], to upstreams with these further lines in their section.
+#[track_caller]
+pub(crate) fn requests_to(section: &str, unfit: Unfit, cases: &[Case]) {
     let upstreams = cases.iter().map(|_| Upstream::recording()).collect();
-    let seen = run::run(upstreams, "", |index, address| {
+    let seen = run::run(upstreams, section, |index, address| {
         exchange(address, &cases[index].frames(1))
     });
     let mut wrong = String::new();
@@ -167,6 +174,7 @@ pub(crate) fn requests(cases: &[Case]) {
             }
         };
         let got = format!("{:?}, then {:?}", seen.got.case, seen.got.next);
+        let found = run::fits(case.name, found, unfit);
         run::note(&mut wrong, case.name, found, seen, got);
     }
     assert!(wrong.is_empty(), "{wrong}");

@@ -17,7 +17,7 @@ macro_rules! chunks {
     };
 }
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "two chunks",
         chunks!("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),

@@ -7,7 +7,7 @@ use crate::run;
 
 const GET: Message = plain("GET", "/a");
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "fields that are named go no further",
         b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: x-one, X-Two\r\nconnection: x-three\r\n\

@@ -6,7 +6,7 @@ use crate::run;
 
 const FOLDED: &str = "hyper folds equal lengths into one before anyone sees them";
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "a length",
         b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello",

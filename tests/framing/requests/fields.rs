@@ -6,7 +6,7 @@ use crate::run;
 
 const GET: Message = plain("GET", "/a");
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "every character that a name may have",
         b"GET /a HTTP/1.1\r\nhost: a\r\n!#$%&'*+-.^`|~09AZaz: b\r\n\r\n",

@@ -4,7 +4,7 @@ use crate::case::Expect::{Forward, Last, Reject};
 use crate::case::{Case, case, plain};
 use crate::run;
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "a name and a port",
         b"GET /a HTTP/1.1\r\nhost: api.test:8080\r\n\r\n",

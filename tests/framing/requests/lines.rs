@@ -7,7 +7,7 @@ use crate::run;
 const GET: Message = plain("GET", "/a");
 const LENIENT: &str = "hyper takes a bare LF for the end of a line, and sends CRLF on";
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "an empty line before",
         b"\r\nGET /a HTTP/1.1\r\nhost: a\r\n\r\n",

@@ -4,7 +4,7 @@ use crate::case::Expect::{Forward, Reject};
 use crate::case::{Case, case, chunked, counted, plain};
 use crate::run;
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "HEAD",
         b"HEAD /a HTTP/1.1\r\nhost: a\r\n\r\n",

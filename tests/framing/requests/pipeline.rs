@@ -4,7 +4,7 @@ use crate::case::Expect::{Broken, Close, Forward, Last, Reject};
 use crate::case::{Case, case, chunked, counted, plain};
 use crate::run;
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "three",
         b"GET /a HTTP/1.1\r\nhost: a\r\n\r\nHEAD /b HTTP/1.1\r\nhost: b\r\n\r\n\

@@ -7,7 +7,7 @@ use crate::run;
 
 const DROPPED: &str = "hyper drops a length beside a coding before anyone sees it, and closes";
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "chunked",
         b"POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

@@ -6,7 +6,7 @@ use crate::run;
 
 const GET: Message = plain("GET", "/a");
 
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case(
         "HTTP/1.0 ends its connection",
         b"GET /a HTTP/1.0\r\nhost: a\r\n\r\n",

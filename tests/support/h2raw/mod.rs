@@ -144,6 +144,8 @@ pub(crate) struct Message {
     pub(crate) fields: Vec<Field>,
     pub(crate) data: Vec<u8>,
     pub(crate) trailers: Vec<Field>,
+    /// It ended with its fields.
+    pub(crate) is_bare: bool,
     pub(crate) end: End,
 }
 
@@ -155,6 +157,7 @@ impl Message {
             fields: Vec::new(),
             data: Vec::new(),
             trailers: Vec::new(),
+            is_bare: false,
             end,
         }
     }
@@ -231,9 +234,15 @@ impl Link {
         link
     }
 
-    /// A server's, once the client's preface was read, with settings of no demands sent.
-    pub(crate) fn accept(stream: TcpStream, patience: Duration) -> Result<Self, Gone> {
+    /// A server's, once the client's preface was read, with settings of no demands sent. Of the
+    /// preface this much has come.
+    pub(crate) fn accept(
+        stream: TcpStream,
+        begun: &[u8],
+        patience: Duration,
+    ) -> Result<Self, Gone> {
         let mut link = Self::new(stream, patience);
+        link.buffer.extend_from_slice(begun);
         let preface = link.take(PREFACE.len())?;
         if preface != PREFACE {
             return Err(bad(format!("preface {:?}", text(&preface))));
@@ -375,6 +384,7 @@ impl Link {
                     message.interim.push(fields);
                 } else {
                     message.fields = fields;
+                    message.is_bare = piece.ends;
                 }
             }
             Part::Fields(_) if !piece.ends => {
