@@ -71,9 +71,7 @@ pub(crate) fn fits(name: &str, found: Checked, unfit: Unfit) -> Checked {
 pub(crate) fn responses(replies: &'static [Reply]) {
     let upstreams = replies.iter().map(answering).collect();
     let seen = run(upstreams, "", |index, address| {
-        let method = replies[index].method;
-        let head = format!("{method} /case HTTP/1.1\r\nhost: case\r\nte: trailers\r\n\r\n");
-        exchange(address, &[head.as_bytes(), NEXT].concat(), false)
+        ask(address, replies[index].method)
     });
     let mut wrong = String::new();
     for (reply, seen) in replies.iter().zip(&seen) {
@@ -88,6 +86,12 @@ pub(crate) fn responses(replies: &'static [Reply]) {
         note(&mut wrong, reply.name, found, seen, seen.got.escape_ascii());
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Asks for `/case` and, behind it, for `/next`.
+pub(crate) fn ask(address: SocketAddr, method: &str) -> Vec<u8> {
+    let head = format!("{method} /case HTTP/1.1\r\nhost: case\r\nte: trailers\r\n\r\n");
+    exchange(address, &[head.as_bytes(), NEXT].concat(), false)
 }
 
 /// An upstream that gives this answer to what comes first.
@@ -321,7 +325,7 @@ fn fields_are(parsed: &Parsed, has: &[(&str, &str)], lacks: &[&str]) -> Checked 
     }
 }
 
-fn check_response(expect: &Outcome, method: &'static str, seen: &Seen) -> Checked {
+pub(crate) fn check_response(expect: &Outcome, method: &'static str, seen: &Seen) -> Checked {
     let mut bytes = &seen.got[..];
     let events: Vec<&Event> = seen.events.iter().collect();
     let mut events = events.into_iter();

@@ -3,6 +3,7 @@
 //! A recipient has to treat a malformed message as an error of its stream (RFC 9113 §8.1.1): the
 //! others of the connection go on, unless the whole connection is in doubt.
 
+mod answers;
 mod bodies;
 mod connection;
 mod pseudo;

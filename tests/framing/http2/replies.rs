@@ -1,6 +1,8 @@
 //! The answers of HTTP/1 upstreams once more, to a caller that speaks HTTP/2: none of what framed
 //! them goes on, and what broke off there breaks off here.
 
+use std::net::SocketAddr;
+
 use super::{Fields, Got, answered, exchange, lawful};
 use crate::case::{Answer, Body, Failure, Outcome, Reply, plain};
 use crate::h2raw::{self, End, Frame};
@@ -28,11 +30,7 @@ const FAILURES: &[(&str, Failure<Outcome>)] = &[(
 fn replies(replies: &'static [Reply]) {
     let upstreams = replies.iter().map(run::answering).collect();
     let seen = run::run(upstreams, "", |index, address| {
-        let method: (&[u8], &[u8]) = (b":method", replies[index].method.as_bytes());
-        exchange(
-            address,
-            &[Frame::headers(1, &[&[method], CASE].concat(), true)],
-        )
+        ask(address, replies[index].method)
     });
     let mut wrong = String::new();
     for (reply, seen) in replies.iter().zip(&seen) {
@@ -51,7 +49,14 @@ fn replies(replies: &'static [Reply]) {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-fn check(expect: &Outcome, method: &'static str, seen: &Seen<Got>) -> Checked {
+/// Asks for `/case` and then for `/next`.
+pub(super) fn ask(address: SocketAddr, method: &str) -> Got {
+    let method: (&[u8], &[u8]) = (b":method", method.as_bytes());
+    let fields = [&[method], CASE].concat();
+    exchange(address, &[Frame::headers(1, &fields, true)])
+}
+
+pub(super) fn check(expect: &Outcome, method: &'static str, seen: &Seen<Got>) -> Checked {
     let Got { case, next } = &seen.got;
     let events: Vec<&Event> = seen.events.iter().collect();
     let mut events = events.into_iter();
@@ -78,7 +83,7 @@ fn check(expect: &Outcome, method: &'static str, seen: &Seen<Got>) -> Checked {
     run::nothing_more(events.as_slice(), seen)
 }
 
-pub(super) fn passed(case: &h2raw::Message, answer: &Answer) -> Checked {
+fn passed(case: &h2raw::Message, answer: &Answer) -> Checked {
     let body = match answer.body {
         Body::None => b"",
         Body::Length(body) | Body::Chunked(body) => body,
