@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, Request, Response, Version};
+use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
@@ -14,6 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::dial;
 use super::http2;
+use super::interim::Interim;
+use super::persistence::{Persistence, persistence};
 use super::shared::{Shared, Slot};
 use super::stream::{self, Uploading};
 use super::{
@@ -302,18 +304,22 @@ impl Connection {
     /// Dropping the future abandons the exchange: drop the connection too.
     pub fn send(
         &mut self,
-        request: Request<Upload>,
+        mut request: Request<Upload>,
     ) -> impl Future<Output = Result<Response<Download>, SendError>> {
+        let interim = request.extensions_mut().remove::<Interim>();
         // Handed over before the first await: the future need not keep the request.
         let sent = match &mut self.carrier {
             Carrier::Http1 {
                 lease: Some(lease), ..
             } => {
                 lease.seen.store(false, Relaxed);
+                if let Some(interim) = interim {
+                    interim.tell_of_http1(&mut request);
+                }
                 Ok(Sent::Http1(lease.sender.try_send_request(request)))
             }
             Carrier::Http1 { lease: None, .. } => Err(SendError::Unsent(Box::new(request))),
-            Carrier::Http2 { slot, .. } => stream::begin(slot, request).map(Sent::Http2),
+            Carrier::Http2 { slot, .. } => stream::begin(slot, request, interim).map(Sent::Http2),
         };
         async move {
             let answered = match sent? {
@@ -458,82 +464,5 @@ impl Idle {
         };
         pool.observer.reused();
         Some(connection)
-    }
-}
-
-/// What a response head says about the connection afterwards.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Persistence {
-    /// Whether it may carry another exchange (RFC 9112 §9.3).
-    persistent: bool,
-    /// `timeout` of a `Keep-Alive` field (RFC 2068 §19.7.1.1).
-    keep_alive: Option<Duration>,
-}
-
-fn persistence(version: Version, headers: &HeaderMap) -> Persistence {
-    let (mut close, mut keep) = (false, version >= Version::HTTP_11);
-    let mut keep_alive = None;
-    for (name, value) in headers {
-        match name.as_str() {
-            "connection" => {
-                for token in value.as_bytes().split(|byte| *byte == b',') {
-                    close |= token.trim_ascii().eq_ignore_ascii_case(b"close");
-                    keep |= token.trim_ascii().eq_ignore_ascii_case(b"keep-alive");
-                }
-            }
-            "keep-alive" => keep_alive = value.to_str().ok().and_then(timeout),
-            _ => {}
-        }
-    }
-    Persistence {
-        persistent: keep && !close,
-        keep_alive,
-    }
-}
-
-/// `timeout` among the parameters of a `Keep-Alive` field, seconds.
-fn timeout(value: &str) -> Option<Duration> {
-    let seconds = value.split(',').find_map(|part| {
-        let (name, seconds) = part.split_once('=')?;
-        let seconds = seconds.trim().parse::<u32>();
-        name.trim()
-            .eq_ignore_ascii_case("timeout")
-            .then_some(seconds)?
-            .ok()
-    })?;
-    Some(Duration::from_secs(seconds.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn headers(name: &'static str, value: &'static str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.append(name, HeaderValue::from_static(value));
-        headers
-    }
-
-    #[test]
-    fn persistence_follows_version_and_connection() {
-        let persistent = |version, headers: &HeaderMap| persistence(version, headers).persistent;
-        let close = headers("connection", "Foo, Close");
-        let keep = headers("connection", "keep-alive");
-        assert!(persistent(Version::HTTP_11, &HeaderMap::new()));
-        assert!(!persistent(Version::HTTP_11, &close));
-        assert!(!persistent(Version::HTTP_10, &HeaderMap::new()));
-        assert!(persistent(Version::HTTP_10, &keep));
-    }
-
-    #[test]
-    fn keep_alive_is_read_or_left() {
-        let parsed =
-            |value| persistence(Version::HTTP_11, &headers("keep-alive", value)).keep_alive;
-        assert_eq!(parsed("timeout=5, max=100"), Some(Duration::from_secs(5)));
-        assert_eq!(parsed("max=3, Timeout = 7"), Some(Duration::from_secs(7)));
-        assert_eq!(parsed("max=3"), None);
-        assert_eq!(parsed("timeout=soon"), None);
     }
 }

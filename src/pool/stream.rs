@@ -14,6 +14,7 @@ use http::{
 };
 use tokio::task::AbortHandle;
 
+use super::interim::Interim;
 use super::pump::{Pump, Stopped};
 use super::shared::Slot;
 use super::{Download, Inbound, SendError, Upload};
@@ -28,6 +29,7 @@ pub(super) struct Begun {
     body: Outbound,
     /// The head as it was given, in case the request is not processed.
     head: Option<Box<Parts>>,
+    interim: Option<Interim>,
 }
 
 /// The request body.
@@ -54,7 +56,11 @@ impl Drop for Uploading {
 /// # Errors
 ///
 /// The connection takes no more streams; nothing was sent.
-pub(super) fn begin(slot: &mut Slot, request: Request<Upload>) -> Result<Box<Begun>, SendError> {
+pub(super) fn begin(
+    slot: &mut Slot,
+    request: Request<Upload>,
+    interim: Option<Interim>,
+) -> Result<Box<Begun>, SendError> {
     if slot.is_closing() {
         return Err(SendError::Unsent(Box::new(request)));
     }
@@ -74,6 +80,7 @@ pub(super) fn begin(slot: &mut Slot, request: Request<Upload>) -> Result<Box<Beg
             Outbound::Flowing(Box::new(Pump::new(stream, body)))
         },
         head: Some(Box::new(parts)),
+        interim,
     }))
 }
 
@@ -180,10 +187,13 @@ impl Begun {
                 Ok(()) => self.body = Outbound::Sent,
             }
         }
-        while let Poll::Ready(Some(Ok(interim))) = self.response.poll_informational(cx) {
+        while let Poll::Ready(Some(Ok(response))) = self.response.poll_informational(cx) {
             // There is no other protocol to switch to (RFC 9113 §8.6).
-            if interim.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Err(Failure::Invalid));
+            }
+            if let Some(interim) = &self.interim {
+                interim.tell(response.status());
             }
         }
         let Poll::Ready(answered) = Pin::new(&mut self.response).poll(cx) else {

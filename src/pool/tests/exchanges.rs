@@ -12,7 +12,7 @@ use http::{HeaderMap, Response, Version};
 use super::support::{
     Bench, Script, download, exchange, read, request, settings, settle, simulate, upload,
 };
-use crate::pool::{SendError, Upload, UploadObserver};
+use crate::pool::{Interim, SendError, Upload, UploadObserver};
 use crate::time;
 
 const SOON: Duration = Duration::from_millis(10);
@@ -308,5 +308,28 @@ fn a_caller_that_breaks_off_breaks_the_stream_off() {
         drop(one);
         settle().await;
         bench.check(1);
+    });
+}
+
+#[test]
+fn interim_responses_are_told_of_and_end_nothing() {
+    simulate(async {
+        let script = Script::new(|_, mut respond| async move {
+            for status in [100, 103] {
+                let head = Response::builder().status(status).body(());
+                respond.send_informational(head.unwrap()).unwrap();
+            }
+            time::sleep(SOON).await;
+            let _ = respond.send_response(Response::new(()), true);
+        });
+        let bench = Bench::new(settings(1), script);
+        let mut one = bench.get().await.unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hear = Arc::clone(&heard);
+        let mut request = request(Upload::empty());
+        let interim = Interim::new(move |status| hear.lock().unwrap().push(status.as_u16()));
+        request.extensions_mut().insert(interim);
+        assert_eq!(one.send(request).await.unwrap().status(), 200);
+        assert_eq!(*heard.lock().unwrap(), [100, 103]);
     });
 }
