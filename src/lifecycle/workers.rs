@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::tasks;
 use crate::config::model::Protocol;
 use crate::listener::{self, Accepted, Door};
-use crate::net::Ends;
+use crate::net::{Ends, Shared};
 use crate::proxy::{Activity, Proxy};
 use crate::telemetry::access_log::AccessLog;
 use crate::time;
@@ -97,7 +97,9 @@ fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
             let Ok(socket) = socket.attach() else {
                 continue;
             };
+            let socket = Arc::new(socket);
             let ends = Ends {
+                socket: Some(Arc::downgrade(&socket)),
                 peer,
                 local: (listener.protocol == Protocol::Tcp)
                     .then(|| socket.local())
@@ -105,7 +107,7 @@ fn run(mut accepted: UnboundedReceiver<Accepted>, proxy: Proxy) {
             };
             let proxy = Rc::clone(&proxy);
             tasks::spawn_local("connection", async move {
-                listener::serve(proxy, listener, socket, ends).await;
+                listener::serve(proxy, listener, Shared(socket), ends).await;
                 drop(open);
             });
         }

@@ -35,12 +35,14 @@ const GOING: Duration = Duration::from_secs(5);
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection and cancels the requests in flight.
-pub(super) async fn serve<S>(caller: Caller, wire: Wire<S>)
+pub(super) async fn serve<S>(mut caller: Caller, wire: Wire<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let now = time::now();
     let alarm = caller.watch.alarm.clone();
+    // Its streams share the socket: that something comes says nothing about one of them.
+    caller.ends.socket = None;
     let settings = &caller.listener.downstream;
     let mut builder = Builder::new();
     builder

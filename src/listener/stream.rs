@@ -31,7 +31,7 @@ pub(super) async fn answer(
     let is_head = request.method() == Method::HEAD;
     let watch = Rc::clone(&caller.watch);
     let (head, body) = request.into_parts();
-    let (request, received) = if head.method == Method::CONNECT {
+    let (mut request, received) = if head.method == Method::CONNECT {
         // What comes is no body, but the caller's half of a tunnel.
         match connect(Request::from_parts(head, Upload::empty())) {
             Some(request) => (request, Some(body)),
@@ -41,11 +41,22 @@ pub(super) async fn answer(
         let body = Inbound::http2(body, &head.headers);
         (Request::from_parts(head, Upload::new(body)), None)
     };
+    let expects = request.headers().contains_key(header::EXPECT);
+    let mut gate = expects.then(|| request.body_mut().hold_back()).flatten();
     let response = {
         let mut handled = pin!(caller.handle(request));
-        poll_fn(|cx| match handled.as_mut().poll(cx) {
-            Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        poll_fn(|cx| {
+            if let Poll::Ready(Ok(response)) = handled.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            if gate
+                .as_ref()
+                .is_some_and(|gate| gate.poll_open(cx).is_ready())
+            {
+                gate = None;
+                let _ = respond.send_informational(bare(StatusCode::CONTINUE));
+            }
+            respond.poll_reset(cx).map(|_| None)
         })
         .await
     };
@@ -127,9 +138,13 @@ fn connect(mut request: Request<Upload>) -> Option<Request<Upload>> {
 
 /// Answers what no route is asked about.
 fn refuse(mut respond: SendResponse<Bytes>, status: StatusCode) {
+    let _ = respond.send_response(bare(status), true);
+}
+
+fn bare(status: StatusCode) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status;
-    let _ = respond.send_response(response, true);
+    response
 }
 
 /// The response as HTTP/2 frames it, and its body where there is one.

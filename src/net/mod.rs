@@ -8,23 +8,35 @@ pub mod guard;
 mod listen;
 pub mod network;
 pub mod proxy_protocol;
+mod shared;
 mod stream;
 mod tap;
 pub mod target;
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 
 pub use address::{Address, BadAddress};
 pub(crate) use duplex::Duplex;
 pub use listen::{Bound, Listening};
+pub use shared::Shared;
 pub use stream::{Detached, SocketStream};
 pub(crate) use tap::{Rewound, Tap, Tapped};
 
 /// Where a connection of a caller comes from and goes to; nothing of a Unix socket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Ends {
+    /// A second hold on the socket, where no stream of HTTP/2 shares it.
+    pub(crate) socket: Option<Weak<SocketStream>>,
     /// The caller's.
     pub peer: Option<SocketAddr>,
     /// Ours; only where somebody is to be told.
     pub local: Option<SocketAddr>,
+}
+
+impl Ends {
+    /// The socket, to look at while its task does not read.
+    pub(crate) fn socket(&self) -> Option<Arc<SocketStream>> {
+        self.socket.as_ref().and_then(Weak::upgrade)
+    }
 }

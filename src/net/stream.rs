@@ -1,12 +1,14 @@
 //! A connected socket of either kind.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Address;
@@ -82,6 +84,21 @@ impl SocketStream {
         match self {
             Self::Tcp(stream) => stream.into_std().map(Detached::Tcp),
             Self::Unix(stream) => stream.into_std().map(Detached::Unix),
+        }
+    }
+
+    /// Waits until there is something to be read, the end included, and leaves it there.
+    pub(crate) async fn arrived(&self) {
+        loop {
+            let ready = either!(self, stream => stream.readable().await);
+            let mut byte = [MaybeUninit::uninit()];
+            let look = || SockRef::from(self).peek(&mut byte);
+            let looked = ready
+                .and_then(|()| either!(self, stream => stream.try_io(Interest::READABLE, look)));
+            match looked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
         }
     }
 

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::Gate;
 use super::inbound::Inbound;
 use super::replay::{Replay, Unread};
 
@@ -25,6 +26,8 @@ pub trait UploadObserver: Send + Sync {
 pub struct Upload {
     source: Source,
     observer: Option<Arc<dyn UploadObserver>>,
+    /// What it waits for before it is read.
+    gate: Option<Gate>,
 }
 
 enum Source {
@@ -41,6 +44,7 @@ impl Upload {
         Self {
             source: Source::Empty,
             observer: None,
+            gate: None,
         }
     }
 
@@ -54,7 +58,22 @@ impl Upload {
         Self {
             source,
             observer: None,
+            gate: None,
         }
+    }
+
+    /// Keeps it from being read until the gate opens. The same gate where it has one already;
+    /// `None` where there is nothing to read.
+    pub fn hold_back(&mut self) -> Option<Gate> {
+        if self.is_empty() {
+            return None;
+        }
+        Some(self.gate.get_or_insert_default().clone())
+    }
+
+    /// What it waits for, if it still does.
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref().filter(|gate| !gate.is_open())
     }
 
     /// Whether there is nothing to send.
@@ -84,6 +103,7 @@ impl Upload {
         Some(Self {
             source,
             observer: None,
+            gate: self.gate.clone(),
         })
     }
 
@@ -136,7 +156,15 @@ impl Body for Upload {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Unread>>> {
-        let Self { source, observer } = self.get_mut();
+        let Self {
+            source,
+            observer,
+            gate,
+        } = self.get_mut();
+        if let Some(closed) = gate {
+            ready!(closed.poll_open(cx));
+            *gate = None;
+        }
         let frame = match source {
             Source::Empty => return Poll::Ready(None),
             Source::Caller(body) => Pin::new(body).poll_frame(cx).map_err(Unread::Caller),

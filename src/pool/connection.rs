@@ -24,6 +24,7 @@ use super::{
 };
 use crate::lifecycle::tasks;
 use crate::net::{Address, Rewound, SocketStream, Tap, Tapped};
+use crate::tls;
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
 pub(super) const MAX_BUFFER: usize = 64 * 1024;
@@ -123,6 +124,8 @@ pub enum SendError {
         /// Whether any byte of a response had come.
         answered: bool,
     },
+    /// The upstream refused us, as TLS 1.3 does after the handshake.
+    Tls(tls::Reason),
     /// What came is not an HTTP response, or its head exceeds a limit.
     Invalid,
     /// The caller's body broke off.
@@ -343,8 +346,11 @@ impl Connection {
                     Some(request) => SendError::Unsent(Box::new(request)),
                     None if error.error().is_parse() => SendError::Invalid,
                     None if error.error().is_user() => SendError::Upload,
-                    None => SendError::Reset {
-                        answered: self.has_heard(),
+                    None => match tls::reason_of(error.error()) {
+                        Some(reason) => SendError::Tls(reason),
+                        None => SendError::Reset {
+                            answered: self.has_heard(),
+                        },
                     },
                 }),
             }

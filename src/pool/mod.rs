@@ -15,6 +15,7 @@
 mod body;
 mod connection;
 mod dial;
+mod gate;
 mod http2;
 mod inbound;
 mod interim;
@@ -31,6 +32,7 @@ mod way;
 pub use body::{Broken, Download, Upload, UploadObserver};
 pub use connection::{Connection, Idle, SendError};
 pub use dial::{Dial, DialSocket, Dialed, Socket, Spoken, Stream, is_our_limit};
+pub use gate::Gate;
 pub use inbound::{BrokenOff, Http2Body, Inbound};
 pub use interim::Interim;
 pub use join::{Joining, is_too_long};

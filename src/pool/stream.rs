@@ -19,6 +19,7 @@ use super::pump::{Pump, Stopped};
 use super::shared::Slot;
 use super::{Download, Inbound, SendError, Upload};
 use crate::lifecycle::tasks;
+use crate::tls;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -223,7 +224,9 @@ impl Begun {
                 back => SendError::Refused(back),
             };
         }
-        if error.is_library() {
+        if let Some(reason) = error.get_io().and_then(|error| tls::reason_of(error)) {
+            SendError::Tls(reason)
+        } else if error.is_library() {
             SendError::Invalid
         } else {
             SendError::Reset {

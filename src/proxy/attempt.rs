@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::header::EXPECT;
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use super::Caller;
@@ -21,12 +22,13 @@ use super::route::Route;
 use super::trial::{Trial, UploadState};
 use crate::net::{Ends, proxy_protocol};
 use crate::pool::{
-    Checkout, Connection, Download, Granted, Idle, Raw, SendError, Upload, UploadObserver, Waiting,
-    Want, is_our_limit, is_too_long,
+    Checkout, Connection, Download, Gate, Granted, Idle, Interim, Raw, SendError, Upload,
+    UploadObserver, Waiting, Want, is_our_limit, is_too_long,
 };
 use crate::resilience::Verdict;
 use crate::resilience::fault::Action;
 use crate::resilience::timeout::Deadline;
+use crate::tls;
 use crate::upstream::breaker::Permit;
 use crate::upstream::endpoint::InFlight;
 use crate::upstream::fault::Hit;
@@ -165,6 +167,10 @@ impl Attempt<'_, '_> {
                 Err(SendError::Reset { answered: false })
                     if doubtful && outgoing.is_harmless() && outgoing.is_here() => {}
                 Err(SendError::Reset { .. }) => return Err(ProxyError::UpstreamReset.into()),
+                Err(SendError::Tls(reason)) => {
+                    self.call.route.upstream.metrics.tls_failed(reason);
+                    return Err(ProxyError::Tls(reason).into());
+                }
                 Err(SendError::Invalid) => return Err(ProxyError::BadResponse.into()),
                 Err(SendError::Upload) => return Err(ProxyError::ClientGone.into()),
             }
@@ -245,6 +251,20 @@ impl Attempt<'_, '_> {
         let target = (&***route, endpoint.endpoint());
         let before = exchange.attempts.get().saturating_sub(1);
         request::address(&mut request, target, deadline, survey, before, now);
+        match request.body().gate().cloned() {
+            Some(gate) => {
+                let interim = Interim::new(move |status| {
+                    if status == StatusCode::CONTINUE {
+                        gate.open();
+                    }
+                });
+                request.extensions_mut().insert(interim);
+            }
+            None if survey.has_expect => {
+                request.headers_mut().remove(EXPECT);
+            }
+            None => {}
+        }
         if let Some(upload) = &self.upload {
             let observer: Arc<dyn UploadObserver> = Arc::clone(upload) as _;
             request.body_mut().observe(observer);
@@ -308,7 +328,7 @@ impl Attempt<'_, '_> {
             };
             // Only a place is of use.
             if let Granted::Dial(dialing) = granted {
-                let Ends { peer, local } = caller.ends;
+                let Ends { peer, local, .. } = caller.ends;
                 let tells = route.upstream.proxy_protocol;
                 let first = tells.then(|| proxy_protocol::header(peer, local));
                 let way = endpoint.endpoint().way();
@@ -367,6 +387,9 @@ impl Attempt<'_, '_> {
                 Failed(ProxyError::PoolFull, Verdict::Ignored)
             } else if is_too_long(&error) {
                 ProxyError::ConnectTimeout.into()
+            } else if let Some(reason) = tls::reason_of(&error) {
+                self.call.route.upstream.metrics.tls_failed(reason);
+                ProxyError::Tls(reason).into()
             } else {
                 ProxyError::ConnectFailed.into()
             }
@@ -380,21 +403,29 @@ impl Attempt<'_, '_> {
         now: Instant,
     ) -> Result<Result<Response<Download>, SendError>, Failed> {
         let upload = self.upload.as_ref();
-        upload.inspect(|upload| upload.begin(time::now()));
+        let begun = time::now();
+        upload.inspect(|upload| upload.begin(begun));
         let idle = self.call.route.timeouts.stream_idle;
         if self.call.survey.upgrade.is_some() {
             connection.may_upgrade();
         }
-        let sent = pin!(connection.send(request));
+        let gate = request.body().gate().cloned();
+        let sent = pin!(unless_impatient(
+            connection.send(request),
+            gate.as_ref(),
+            &self.call.caller.ends
+        ));
         let alarm = &self.call.caller.watch.alarm;
         let expiry = |now| {
             let stalled = upload.and_then(|upload| upload.stalled());
             let next = self.expiry(now, None);
+            let told = gate.as_ref().and_then(|gate| patience(gate, begun, now));
             let next = next.map_err(|error| match (error, stalled) {
                 // The upstream has nothing to answer yet.
                 (ProxyError::Deadline, Some((_, true))) => Failed(error, Verdict::Ignored),
                 _ => error.into(),
             })?;
+            let next = [next, told].into_iter().flatten().min();
             let Some((moved, by_caller)) = stalled else {
                 return Ok(next);
             };
@@ -440,4 +471,31 @@ impl Attempt<'_, '_> {
             .flatten()
             .min())
     }
+}
+
+/// A caller that waits to be told to send its body is told so after this long, whatever the
+/// upstream says: an older one may not know `Expect` (RFC 9110 §10.1.1 lets nobody wait for ever).
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Opens the gate when it was closed for long enough since the head went out; else when that will
+/// be.
+fn patience(gate: &Gate, begun: Instant, now: Instant) -> Option<Instant> {
+    let at = begun + PATIENCE;
+    if at <= now {
+        gate.open();
+    }
+    (!gate.is_open()).then_some(at)
+}
+
+/// Awaits `sent`, and opens the gate for a caller that sends its body without being told to.
+async fn unless_impatient<T>(sent: impl Future<Output = T>, gate: Option<&Gate>, ends: &Ends) -> T {
+    let mut sent = pin!(sent);
+    if let (Some(gate), Some(socket)) = (gate, ends.socket()) {
+        tokio::select! {
+            biased;
+            sent = &mut sent => return sent,
+            () = socket.arrived() => gate.open(),
+        }
+    }
+    sent.await
 }

@@ -9,6 +9,7 @@ use crate::resilience::Verdict;
 use crate::resilience::breaker::Rejected;
 use crate::resilience::retry::Ended;
 use crate::resilience::timeout::Limit;
+use crate::tls;
 
 /// Why a request did not get the upstream's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub enum ProxyError {
     NoEndpoint,
     /// The connection was refused, reset or unroutable.
     ConnectFailed,
+    /// The handshake of TLS failed.
+    Tls(tls::Reason),
     /// The connection was not usable within `connect`.
     ConnectTimeout,
     /// The upstream closed or reset the connection before its response head was whole.
@@ -125,11 +128,12 @@ pub enum Reason {
     TunnelIdle,
     Deadline,
     FaultInjected,
+    Tls(tls::Reason),
 }
 
 impl Reason {
-    /// Every reason, in the order of the enum: `ALL[reason as usize] == reason`.
-    pub const ALL: [Self; 23] = [
+    /// Those that have nothing to do with TLS.
+    const OWN: [Self; 23] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
@@ -154,6 +158,51 @@ impl Reason {
         Self::Deadline,
         Self::FaultInjected,
     ];
+
+    /// Every reason: `ALL[reason.index()] == reason`.
+    pub const ALL: [Self; Self::OWN.len() + tls::Reason::ALL.len()] = {
+        let mut all = [Self::NoRoute; Self::OWN.len() + tls::Reason::ALL.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = if index < Self::OWN.len() {
+                Self::OWN[index]
+            } else {
+                Self::Tls(tls::Reason::ALL[index - Self::OWN.len()])
+            };
+            index += 1;
+        }
+        all
+    };
+
+    /// Where it stands in [`Self::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::NoRoute => 0,
+            Self::BadRequest => 1,
+            Self::HeadTooLarge => 2,
+            Self::TargetTooLong => 3,
+            Self::ClientTimeout => 4,
+            Self::ClientGone => 5,
+            Self::BreakerOpen => 6,
+            Self::RateLimited => 7,
+            Self::BulkheadFull => 8,
+            Self::AdaptiveLimit => 9,
+            Self::QueueTimeout => 10,
+            Self::PoolFull => 11,
+            Self::NoEndpoint => 12,
+            Self::ConnectFailed => 13,
+            Self::ConnectTimeout => 14,
+            Self::UpstreamReset => 15,
+            Self::UpstreamRefused => 16,
+            Self::BadResponse => 17,
+            Self::AttemptTimeout => 18,
+            Self::UpstreamIdle => 19,
+            Self::TunnelIdle => 20,
+            Self::Deadline => 21,
+            Self::FaultInjected => 22,
+            Self::Tls(reason) => Self::OWN.len() + reason as usize,
+        }
+    }
 
     /// The word itself.
     pub const fn as_str(self) -> &'static str {
@@ -181,6 +230,7 @@ impl Reason {
             Self::TunnelIdle => "tunnel_idle",
             Self::Deadline => "deadline",
             Self::FaultInjected => "fault_injected",
+            Self::Tls(reason) => reason.word(),
         }
     }
 }
@@ -207,8 +257,8 @@ pub struct Row {
 }
 
 impl ProxyError {
-    /// One value of every variant, for generated documentation and tests.
-    pub const ALL: [Self; 26] = [
+    /// One value of every variant that has nothing to do with TLS.
+    const OWN: [Self; 26] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
@@ -241,6 +291,12 @@ impl ProxyError {
         Self::FaultReset,
     ];
 
+    /// One value of every variant, for generated documentation and tests.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let tls = tls::Reason::ALL.into_iter().map(Self::Tls);
+        Self::OWN.into_iter().chain(tls)
+    }
+
     /// The table.
     #[rustfmt::skip] // one row a line reads as the table it is
     pub const fn row(self) -> Row {
@@ -262,6 +318,7 @@ impl ProxyError {
             Self::PoolFull           => row(Local,      503, 14, "connection_limit_reached", Reason::PoolFull,       NotSent,   None,            "no connection to this upstream came free in time"),
             Self::NoEndpoint         => row(Local,      503, 14, "destination_unavailable",  Reason::NoEndpoint,     NotSent,   None,            "no address is known for this upstream"),
             Self::ConnectFailed      => row(Upstream,   502, 14, "connection_refused",       Reason::ConnectFailed,  NotSent,   Some(Failure),   "the upstream could not be connected to"),
+            Self::Tls(reason)        => row(Upstream,   502, 14, reason.proxy_status(),      Reason::Tls(reason),    NotSent,   Some(Failure),   reason.text()),
             Self::ConnectTimeout     => row(Upstream,   504,  4, "connection_timeout",       Reason::ConnectTimeout, NotSent,   Some(Failure),   "the upstream did not accept a connection in time"),
             Self::UpstreamReset      => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  MaybeSent, Some(Failure),   "the upstream broke the connection off before it answered"),
             Self::UpstreamClosed     => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  NotSent,   Some(Failure),   "the upstream broke a new connection off before it took the request"),
@@ -342,13 +399,13 @@ mod tests {
     #[test]
     fn reasons_are_indexed_by_their_order() {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, index);
+            assert_eq!(reason.index(), index);
         }
     }
 
     #[test]
     fn local_rejections_are_never_recorded() {
-        for error in ProxyError::ALL {
+        for error in ProxyError::all() {
             let row = error.row();
             if row.side == Side::Local {
                 assert_eq!(row.verdict, None, "{error:?}");
@@ -363,7 +420,7 @@ mod tests {
             "| reason | status | gRPC | `Proxy-Status` error | whose side | resend | breaker | what happened |\n\
              | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         );
-        for error in ProxyError::ALL {
+        for error in ProxyError::all() {
             let row = error.row();
             let resend = match row.resend {
                 Resend::NotSent => "safe: not sent",

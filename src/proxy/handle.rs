@@ -94,6 +94,9 @@ impl Caller {
             return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
 
+        if survey.has_expect {
+            request.body_mut().hold_back();
+        }
         request::prepare(request, &survey, self.origin(route.upstream.forwarding));
         exchange.identify(request.headers());
         let outgoing = RefCell::new(Outgoing::new(request));
@@ -281,7 +284,7 @@ fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
     } else if request.body().is_empty() {
         // It had none, or it was taken to be sent.
         !exchange.is_uploaded()
-    } else if exchange.expects {
+    } else if exchange.expects && request.body().gate().is_some() {
         // A caller that asks first may have sent nothing, and reading would tell it to go on.
         true
     } else {

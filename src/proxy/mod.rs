@@ -94,7 +94,7 @@ impl Caller {
             proxy: Rc::clone(&self.proxy),
             listener: Arc::clone(&self.listener),
             watch,
-            ends: self.ends,
+            ends: self.ends.clone(),
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 
@@ -381,9 +379,6 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Opti
     }
     if survey.has_crumbs {
         join_cookies(request.headers_mut());
-    }
-    if survey.has_expect {
-        request.headers_mut().remove(EXPECT);
     }
     // Asked again where the caller may have named it in `Connection`.
     let has_id = survey.has_request_id

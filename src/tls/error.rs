@@ -12,7 +12,7 @@ use rustls::{AlertDescription as Alert, CertificateError, InvalidMessage, OtherE
 use super::pin::PinMismatch;
 
 /// Why a TLS connection failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// The peer's certificate leads to no root that is trusted here.
     UnknownCa,
@@ -62,7 +62,7 @@ impl Reason {
     ];
 
     /// Returns the stable word for header, log and metric.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::UnknownCa => "tls_unknown_ca",
             Self::WrongName => "tls_wrong_name",
@@ -81,7 +81,7 @@ impl Reason {
     }
 
     /// Returns what happened, for people.
-    pub fn text(self) -> &'static str {
+    pub const fn text(self) -> &'static str {
         match self {
             Self::UnknownCa => "the certificate leads to no trusted root",
             Self::WrongName => "the certificate is for another name",
@@ -100,7 +100,7 @@ impl Reason {
     }
 
     /// Returns the `error` type of `Proxy-Status` (RFC 9209 §2.3) where an upstream is the peer.
-    pub fn proxy_status(self) -> &'static str {
+    pub const fn proxy_status(self) -> &'static str {
         match self {
             Self::UnknownCa
             | Self::WrongName

@@ -120,11 +120,11 @@ impl RouteMetrics {
 
     /// Counts a local reply, beside [`Self::finished`].
     pub fn local_reply(&self, reason: Reason) {
-        self.local_replies[reason as usize].inc();
+        self.local_replies[reason.index()].inc();
     }
 
     /// Counts a response broken off after its head, beside [`Self::finished`].
     pub fn aborted(&self, reason: Reason) {
-        self.aborted[reason as usize].inc();
+        self.aborted[reason.index()].inc();
     }
 }
