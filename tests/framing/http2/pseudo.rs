@@ -1,6 +1,6 @@
 //! Pseudo-fields of a request (RFC 9113 §8.3): each once, before the others, and none but those.
 
-use super::Verdict::{Forward, Malformed};
+use super::Verdict::{Forward, Malformed, Reject};
 use super::{Case, bare, get, requests};
 use crate::case::{Message, plain};
 
@@ -299,7 +299,7 @@ pub(crate) const CASES: &[Case] = &[
             PATH,
             HOST,
         ],
-        Malformed,
+        Reject(501),
     ),
 ];
 

@@ -15,6 +15,10 @@ const UNFIT: Unfit = &[
     ("Host in a trailer", TRAILERS),
     ("announced trailers that must not be any", TRAILERS),
     (
+        "websocket is asked for, and may be refused",
+        "an upgrade stays behind where HTTP/2 follows",
+    ),
+    (
         "empty, which says that there is no authority",
         "HTTP/2 has no empty authority: that of the endpoint stands in",
     ),

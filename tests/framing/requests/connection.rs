@@ -125,6 +125,44 @@ pub(crate) const CASES: &[Case] = &[
           content-length: 6\r\n\r\nhello",
         &[Reject(400)],
     ),
+    case(
+        "websocket is asked for, and may be refused",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        &[Forward(GET.has(&[("upgrade", "websocket")]))],
+    ),
+    case(
+        "websocket with a body is no upgrade",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+          content-length: 5\r\n\r\nhello",
+        &[Forward(counted("GET", "/a", b"hello"))],
+    ),
+    case(
+        "websocket with chunks is no upgrade",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+          transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        &[Forward(chunked("GET", "/a", b"hello"))],
+    ),
+    case(
+        "websocket or h2c",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket, h2c\r\n\
+          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        &[Forward(GET)],
+    ),
+    case(
+        "websocket, and h2c in a second field",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+          upgrade: h2c\r\nsec-websocket-version: 13\r\n\
+          sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        &[Forward(GET)],
+    ),
+    case(
+        "something that nobody allowed",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: foo/2\r\n\r\n",
+        &[Forward(GET)],
+    ),
 ];
 
 #[test]
