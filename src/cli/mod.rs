@@ -202,7 +202,7 @@ fn run_demo(arguments: Demo) -> u8 {
 
 /// Loads a configuration and starts its log, or says what is wrong and returns the exit code.
 fn load(file: &Path) -> Result<Config, u8> {
-    let inspection = config::inspect(file);
+    let inspection = config::inspect_all(file);
     let Some(config) = inspection.config else {
         // Each begins with its own heading and place.
         let _ = write!(io::stderr(), "{}", inspection.diagnostics);

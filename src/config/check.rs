@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::inspect;
+use super::inspect_all;
 
 /// How the result is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Report {
 
 /// Checks the file at `path`; `coloured` asks for terminal colours in the text form.
 pub fn run(path: &Path, format: Format, coloured: bool) -> Report {
-    let inspection = inspect(path);
+    let inspection = inspect_all(path);
     let diagnostics = inspection.diagnostics;
     let valid = inspection.config.is_some();
     if format == Format::Json {

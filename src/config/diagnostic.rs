@@ -70,6 +70,7 @@ ids! {
     BadHeader, Error, "bad-header": "A header field name that cannot be used.";
     BadUpgrade, Error, "bad-upgrade": "A protocol that no connection can be upgraded to.";
     BadFile, Error, "bad-file": "A string that names no file.";
+    UnusableFile, Error, "unusable-file": "A certificate, key or root that is not there or cannot be used.";
     BadPin, Error, "bad-pin": "A string that is no pin of a public key.";
     BadTarget, Error, "bad-target": "A pattern of targets, or a network, that cannot match.";
     BadStatus, Error, "bad-status": "A status, or range of statuses, that HTTP does not have.";

@@ -3,8 +3,9 @@
 //! A file passes through four stages, and only the last is for others to read: `tree` (TOML with
 //! places, environment replaced), `section` (every value of its type, by the table of keys in
 //! [`raw`]), `validate` (inheritance and what values mean together), [`model`]. No stage stops at
-//! the first problem; a file with one error yields no configuration. Reads one file and the
-//! environment; binds, resolves and starts nothing.
+//! the first problem; a file with one error yields no configuration. Reads one file, the
+//! environment and, where asked to, the certificates that the file names; binds, resolves and
+//! starts nothing.
 
 pub mod check;
 pub mod diagnostic;
@@ -50,8 +51,26 @@ pub fn parse(name: &str, text: &str) -> Result<Config, Diagnostics> {
     inspection.config.ok_or(inspection.diagnostics)
 }
 
-/// Reads the file at `path` and tells everything about it.
+/// Reads the file at `path` and tells everything about its text.
 pub fn inspect(path: &Path) -> Inspection {
+    inspect_file(path, Named::Taken)
+}
+
+/// As [`inspect`], and looks at the certificates, keys and roots that it names.
+pub fn inspect_all(path: &Path) -> Inspection {
+    inspect_file(path, Named::Read)
+}
+
+/// What becomes of files that the configuration names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Named {
+    /// They are taken at their word.
+    Taken,
+    /// They are read.
+    Read,
+}
+
+fn inspect_file(path: &Path, named: Named) -> Inspection {
     let name = path.display().to_string();
     let unreadable = |message: String, help: Option<&str>| Inspection {
         config: None,
@@ -67,7 +86,7 @@ pub fn inspect(path: &Path) -> Inspection {
         ),
     };
     match std::fs::read(path).map(String::from_utf8) {
-        Ok(Ok(text)) => inspect_text(&name, &text, &environment),
+        Ok(Ok(text)) => inspect_as(&name, &text, &environment, named),
         Ok(Err(error)) => unreadable(
             format!(
                 "the file is not UTF-8 after its first {} bytes",
@@ -102,9 +121,18 @@ pub fn show_duration(duration: Duration) -> String {
 
 /// Reads `text` as if it were the file `name`; `env` looks environment variables up.
 pub fn inspect_text(name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Inspection {
+    inspect_as(name, text, env, Named::Taken)
+}
+
+fn inspect_as(
+    name: &str,
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    named: Named,
+) -> Inspection {
     let mut problems = Vec::new();
-    let config =
-        tree::parse(text, env, &mut problems).map(|root| validate::config(&root, &mut problems));
+    let root = tree::parse(text, env, &mut problems);
+    let config = root.map(|root| validate::config(&root, named, &mut problems));
     let fatal = problems
         .iter()
         .any(|problem| problem.id.severity() == Severity::Error);

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use layers::Layers;
 use unused::Uses;
 
+use super::Named;
 use super::diagnostic::{Diagnostic, Id, Span};
 use super::model::{
     AccessLog, AccessLogMode, Config, Dns, Listener, Log, LogFormat, Mode, Protocol, Runtime,
@@ -31,7 +32,7 @@ use super::tree::{Node, Value};
 use crate::balance::Policy;
 
 /// Builds the configuration of a file.
-pub(super) fn config(root: &Value, problems: &mut Vec<Diagnostic>) -> Config {
+pub(super) fn config(root: &Value, named: Named, problems: &mut Vec<Diagnostic>) -> Config {
     let entries = match &root.node {
         Node::Table(entries) => entries.as_slice(),
         _ => &[],
@@ -41,6 +42,7 @@ pub(super) fn config(root: &Value, problems: &mut Vec<Diagnostic>) -> Config {
     let mut builder = Builder {
         file: &file,
         builtin: &builtin,
+        named,
         problems,
         uses: Uses::default(),
     };
@@ -80,6 +82,7 @@ fn collect(table: &'static Table, tables: &mut Vec<&'static Table>) {
 struct Builder<'b> {
     file: &'b Section,
     builtin: &'b Builtin,
+    named: Named,
     problems: &'b mut Vec<Diagnostic>,
     uses: Uses,
 }
