@@ -38,5 +38,6 @@ mod reuse;
 mod routing;
 mod scripted;
 mod timeouts;
+mod tls_listener;
 mod unix;
 mod verdicts;

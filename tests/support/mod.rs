@@ -14,6 +14,7 @@ pub(crate) mod dns;
 pub(crate) mod gate;
 pub(crate) mod h2_server;
 pub(crate) mod metrics;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 
