@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::telemetry::capture;
+use crate::telemetry::metrics::Metrics;
+use crate::tls::files::{LoadError, Problem};
 
 /// The one line of a transition, without time and target.
 fn logged(route: Option<&str>, transition: &Transition, message: &str) -> Value {
@@ -68,4 +70,35 @@ fn other_changes_are_information() {
         assert_eq!(line["to"], to.as_str());
         assert_eq!(line.get("retry_after_ms"), None);
     }
+}
+
+#[test]
+fn a_look_at_tls_files_is_told_only_where_it_is_news() {
+    let metrics = Metrics::new(1).unwrap();
+    let tls = metrics.upstream_tls("search");
+    let refused = Outcome::Kept(LoadError {
+        file: "/etc/tls.key".into(),
+        problem: Problem::NoKey,
+    });
+    let taken = Outcome::Changed {
+        not_after: Some(Duration::from_secs(32_472_144_000)),
+    };
+    let told = |outcome: &Outcome, message: &str| {
+        capture::start();
+        tls.looked(outcome);
+        capture::lines(message).pop()
+    };
+    const REFUSED: &str = "TLS files refused, those before them stay in use";
+    for message in [REFUSED, "TLS files taken up"] {
+        assert_eq!(told(&Outcome::Unchanged, message), None);
+    }
+    let refused = told(&refused, REFUSED).unwrap();
+    let taken = told(&taken, "TLS files taken up").unwrap();
+    assert_eq!(refused["level"], "WARN");
+    assert_eq!(refused["upstream"], "search");
+    assert_eq!(refused["listener"], Value::Null);
+    assert_eq!(refused["file"], "/etc/tls.key");
+    assert_eq!(refused["problem"], "no private key in it");
+    assert_eq!(taken["level"], "INFO");
+    assert_eq!(taken["not_after"], "2999-01-01T00:00:00.000Z");
 }
