@@ -53,6 +53,16 @@ impl Decoder {
         }
     }
 
+    /// Allows no more bytes than this for the table; what is there may stay until the peer says so.
+    pub(crate) fn allow(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// Bytes that the table may take now.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The fields of one whole block.
     pub(crate) fn decode(&mut self, mut block: &[u8]) -> Decoded<Vec<Field>> {
         let mut fields = Vec::new();

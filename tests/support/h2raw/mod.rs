@@ -3,6 +3,7 @@
 //! It sends whatever it is told, lawful or not, and takes only what RFC 9113 lets a peer send. It
 //! knows nothing of the proxy's library: a mistake there cannot hide behind the same mistake here.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,8 +18,10 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 pub(crate) const WINDOW_UPDATE: u8 = 8;
@@ -27,11 +30,12 @@ pub(crate) const CONTINUATION: u8 = 9;
 pub(crate) const END_STREAM: u8 = 0x1;
 pub(crate) const ACK: u8 = 0x1;
 pub(crate) const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const PRIORITY: u8 = 0x20;
+pub(crate) const PADDED: u8 = 0x8;
+/// A HEADERS frame begins with a priority.
+pub(crate) const PRIORITIZED: u8 = 0x20;
 
 /// The largest payload that is always allowed (§4.2).
-const MAX_PAYLOAD: usize = 16_384;
+pub(crate) const MAX_PAYLOAD: usize = 16_384;
 
 /// One frame, its payload as it is on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +86,7 @@ impl Frame {
     }
 
     /// The 32 bits at this place of the payload.
-    fn number(&self, at: usize) -> u32 {
+    pub(crate) fn number(&self, at: usize) -> u32 {
         let bytes = self
             .payload
             .get(at..at + 4)
@@ -100,7 +104,7 @@ impl Frame {
                 .ok_or_else(|| bad("no padding length"))?;
             (padding, content) = (usize::from(*length), rest);
         }
-        if self.kind == HEADERS && self.has(PRIORITY) {
+        if self.kind == HEADERS && self.has(PRIORITIZED) {
             content = content.get(5..).ok_or_else(|| bad("no priority"))?;
         }
         let end = content.len().checked_sub(padding);
@@ -213,11 +217,30 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
+/// What carries the frames: a socket, or TLS on one.
+pub(crate) trait Transport: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Transport for T {}
+
+/// A new connection without any delay; reading fails where nothing comes for so long.
+pub(crate) fn socket(address: SocketAddr, patience: Duration) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("the peer accepts");
+    prepare(&stream, patience);
+    stream
+}
+
+fn prepare(stream: &TcpStream, patience: Duration) {
+    drop(stream.set_nodelay(true));
+    let patience = stream.set_read_timeout(Some(patience));
+    patience.expect("the option is supported");
+}
+
 /// One connection, from either side.
 pub(crate) struct Link {
-    stream: TcpStream,
+    stream: RefCell<Box<dyn Transport>>,
     buffer: Vec<u8>,
-    decoder: hpack::Decoder,
+    /// Reads the peer's field blocks.
+    pub(crate) decoder: hpack::Decoder,
     /// The code and the last stream of a GOAWAY that came.
     gone: Option<(u32, u32)>,
     /// What came on streams that nobody waited for yet.
@@ -227,8 +250,7 @@ pub(crate) struct Link {
 impl Link {
     /// A client's, with its preface and settings of no demands sent.
     pub(crate) fn connect(address: SocketAddr, patience: Duration) -> Self {
-        let stream = TcpStream::connect(address).expect("the peer accepts");
-        let link = Self::new(stream, patience);
+        let link = Self::over(socket(address, patience));
         link.write(PREFACE);
         link.send(&Frame::new(SETTINGS, 0, 0, &[]));
         link
@@ -241,7 +263,8 @@ impl Link {
         begun: &[u8],
         patience: Duration,
     ) -> Result<Self, Gone> {
-        let mut link = Self::new(stream, patience);
+        prepare(&stream, patience);
+        let mut link = Self::over(stream);
         link.buffer.extend_from_slice(begun);
         let preface = link.take(PREFACE.len())?;
         if preface != PREFACE {
@@ -251,12 +274,10 @@ impl Link {
         Ok(link)
     }
 
-    fn new(stream: TcpStream, patience: Duration) -> Self {
-        drop(stream.set_nodelay(true));
-        let patience = stream.set_read_timeout(Some(patience));
-        patience.expect("the option is supported");
+    /// One on which nothing was said yet.
+    pub(crate) fn over(stream: impl Transport + 'static) -> Self {
         Self {
-            stream,
+            stream: RefCell::new(Box::new(stream)),
             buffer: Vec::new(),
             decoder: hpack::Decoder::new(),
             gone: None,
@@ -266,7 +287,8 @@ impl Link {
 
     /// Writes raw bytes; that the peer reads no more is no error here.
     pub(crate) fn write(&self, bytes: &[u8]) {
-        drop((&self.stream).write_all(bytes));
+        let mut stream = self.stream.borrow_mut();
+        drop(stream.write_all(bytes).and_then(|()| stream.flush()));
     }
 
     pub(crate) fn send(&self, frame: &Frame) {
@@ -413,7 +435,7 @@ impl Link {
     }
 
     /// The fields of a HEADERS frame and the CONTINUATIONs behind it.
-    fn block(&mut self, first: &Frame) -> Result<Vec<Field>, Gone> {
+    pub(crate) fn block(&mut self, first: &Frame) -> Result<Vec<Field>, Gone> {
         let mut block = first.content()?.to_vec();
         let mut ends = first.has(END_HEADERS);
         while !ends {
@@ -430,7 +452,7 @@ impl Link {
     fn take(&mut self, length: usize) -> Result<Vec<u8>, Gone> {
         let mut chunk = [0; 16 * 1024];
         while self.buffer.len() < length {
-            match (&self.stream).read(&mut chunk) {
+            match self.stream.get_mut().read(&mut chunk) {
                 Ok(0) => return Err(Gone::Closed),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) => match error.kind() {

@@ -1,0 +1,284 @@
+//! Runs a family of cases: what a caller did, and whether what followed is permitted.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::h2raw::{DATA, END_STREAM, End, Field, GOAWAY, Gone, HEADERS, PING, RST_STREAM};
+use crate::peer::Peer;
+use crate::support::daemon::Daemon;
+use crate::support::upstream::{Call, Step, Upstream, message, reply};
+
+pub(crate) const NO_ERROR: u32 = 0;
+pub(crate) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
+pub(crate) const STREAM_CLOSED: u32 = 5;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
+pub(crate) const REFUSED_STREAM: u32 = 7;
+pub(crate) const CANCEL: u32 = 8;
+pub(crate) const COMPRESSION_ERROR: u32 = 9;
+
+/// What may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Permit {
+    /// GOAWAY with this code, and then the end of the connection (§5.4.1).
+    GoAway(u32),
+    /// The same, and this is the last stream that was taken up.
+    GoAwayLast(u32, u32),
+    /// The end of the connection without a word.
+    Closed,
+    /// RST_STREAM on this stream with this code, and the connection goes on (§5.4.2).
+    Reset(u32, u32),
+    /// A response of this status on this stream, whole, and the connection goes on.
+    Status(u32, u16),
+    /// The connection goes on.
+    Alive,
+}
+
+use Permit::{Alive, Closed, GoAway, GoAwayLast, Reset, Status};
+
+/// One thing that a caller does.
+pub(crate) struct Case {
+    /// The section of the RFC, and what it is about.
+    name: &'static str,
+    act: fn(&mut Peer),
+    permits: &'static [Permit],
+    /// Why none of that happens, and what does.
+    failure: Option<(&'static str, &'static [Permit])>,
+}
+
+pub(crate) const fn case(
+    name: &'static str,
+    act: fn(&mut Peer),
+    permits: &'static [Permit],
+) -> Case {
+    Case {
+        name,
+        act,
+        permits,
+        failure: None,
+    }
+}
+
+impl Case {
+    /// It fails, for this reason and in this way.
+    pub(crate) const fn fails(mut self, why: &'static str, instead: &'static [Permit]) -> Self {
+        self.failure = Some((why, instead));
+        self
+    }
+}
+
+/// A stream error on the first stream, or an answer that says so (§8.1.1); a stream error may be taken
+/// for one of the connection (§5.4.1).
+pub(crate) const MALFORMED: &[Permit] = &[
+    Reset(1, PROTOCOL_ERROR),
+    Status(1, 400),
+    GoAway(PROTOCOL_ERROR),
+];
+
+/// Runs the cases of a family, each on a connection of its own.
+#[track_caller]
+pub(crate) fn run(cases: &[Case]) {
+    run_on("auto", cases);
+}
+
+/// The same on this listener.
+#[track_caller]
+pub(crate) fn run_on(listener: &str, cases: &[Case]) {
+    let upstream = Upstream::start(answer);
+    let daemon = Daemon::start(&config(&upstream));
+    let address = daemon.address(listener);
+    let mut wrong = String::new();
+    for case in cases {
+        let found = judge(address, case).and_then(|()| fresh(address));
+        if let Err(why) = found {
+            let _ = writeln!(wrong, "\n{}: {why}", case.name);
+        }
+    }
+    let requests = upstream.seen().requests.into_iter();
+    for seen in requests.filter(|seen| seen.complete && seen.head.word(1).contains("/bad")) {
+        let _ = writeln!(wrong, "\nthe upstream got {:?}", seen.head);
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    daemon.await_metric("outrigger_bulkhead_in_flight", &[], 0.0);
+}
+
+/// An upstream `api` that nothing keeps from being asked, on two listeners.
+fn config(upstream: &Upstream) -> String {
+    format!(
+        r#"
+[defaults.downstream.http2]
+max_streams = 20
+stream_window = "65535B"
+connection_window = "131070B"
+[defaults]
+breaker = false
+ejection = false
+[upstreams.api]
+endpoints = ["{}"]
+[[upstreams.api.faults]]
+action = "delay"
+delay = "60s"
+path_prefix = "/stalled"
+until = "2199-01-01T00:00:00Z"
+[[listeners]]
+name = "auto"
+address = "127.0.0.1:0"
+routes = [{{ upstream = "api" }}]
+[[listeners]]
+name = "prior"
+address = "127.0.0.1:0"
+protocol = "http2"
+routes = [{{ upstream = "api" }}]
+"#,
+        upstream.url()
+    )
+}
+
+/// Bytes of `/large`: more than a window, and than a frame.
+pub(crate) const LARGE: usize = 100_000;
+
+fn answer(call: &Call<'_>) -> Vec<Step> {
+    let head = |text: &str| Step::Send(text.as_bytes().to_vec());
+    match call.path() {
+        "/held" => vec![Step::Hang],
+        "/echo" => vec![
+            head("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+            Step::Echo,
+            head("0\r\n\r\n"),
+        ],
+        "/large" => reply(200, &"x".repeat(LARGE)),
+        "/small" => reply(200, "0123456789"),
+        "/fields" => {
+            let fields = "x-one: 1\r\n".repeat(8) + &format!("x-long: {}\r\n", "y".repeat(6000));
+            let head = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n");
+            vec![Step::Send(head.into_bytes())]
+        }
+        "/huge" => {
+            let long = "Z".repeat(30_000);
+            let head = format!("HTTP/1.1 200 OK\r\nx-long: {long}\r\ncontent-length: 0\r\n\r\n");
+            vec![Step::Send(head.into_bytes())]
+        }
+        "/seen" => {
+            let fields = call.head.fields.iter();
+            let fields = fields.filter(|(name, _)| name == "cookie" || name.starts_with("x-a"));
+            let fields: Vec<_> = fields
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            vec![Step::ReadBody, Step::Send(message(200, &fields.join("|")))]
+        }
+        _ => reply(200, "ok"),
+    }
+}
+
+/// What happened once the caller was through.
+#[derive(Debug, Default)]
+struct Seen {
+    /// GOAWAY: its code and its last stream.
+    away: Option<(u32, u32)>,
+    /// How each stream ended: with a status, or by a reset.
+    ended: Vec<Permit>,
+    /// PING was answered.
+    alive: bool,
+    gone: Option<Gone>,
+}
+
+fn judge(address: SocketAddr, case: &Case) -> Result<(), String> {
+    let watched = |permits: &[Permit]| {
+        let mut peer = Peer::new(address);
+        let acted = catch_unwind(AssertUnwindSafe(|| (case.act)(&mut peer)));
+        acted.map_err(|_| format!("stopped on the way; {}", peer.told()))?;
+        let seen = watch(&mut peer, permits);
+        match permits.iter().any(|permit| seen.is(*permit, &peer)) {
+            true => Ok(()),
+            false => Err(format!("{seen:?}, and not {permits:?}; {}", peer.told())),
+        }
+    };
+    let Some((why, instead)) = case.failure else {
+        return watched(case.permits);
+    };
+    match watched(case.permits) {
+        Ok(()) => Err(format!("passes now, and needs no excuse any more: {why}")),
+        Err(_) => watched(instead).map_err(|found| format!("fails in another way: {found}")),
+    }
+}
+
+/// Reads until it is clear which of these it is, or that it is none.
+fn watch(peer: &mut Peer, permits: &[Permit]) -> Seen {
+    const MARK: &[u8; 8] = b"the mark";
+    let streams: Vec<u32> = permits.iter().filter_map(Permit::stream).collect();
+    let mut seen = Seen::default();
+    let mut statuses: Vec<(u32, u16)> = Vec::new();
+    peer.frame(PING, 0, 0, MARK);
+    loop {
+        let settled = seen.ended.iter().any(|ended| permits.contains(ended));
+        let waits = !streams.is_empty() && !settled && !permits.contains(&Alive);
+        if seen.alive && !waits {
+            return seen;
+        }
+        let frame = match peer.next() {
+            Ok(frame) => frame,
+            Err(gone) => {
+                seen.gone = Some(gone);
+                return seen;
+            }
+        };
+        let stream = frame.stream;
+        match frame.kind {
+            PING if frame.payload == MARK => seen.alive = true,
+            GOAWAY => seen.away = Some((frame.number(4), frame.number(0) & 0x7fff_ffff)),
+            RST_STREAM => seen.ended.push(Reset(stream, frame.number(0))),
+            HEADERS => statuses.extend(status(peer.fields()).map(|status| (stream, status))),
+            _ => {}
+        }
+        if matches!(frame.kind, HEADERS | DATA) && frame.has(END_STREAM) {
+            let status = statuses.iter().rev().find(|status| status.0 == stream);
+            let status = status.map_or(0, |status| status.1);
+            seen.ended.push(Status(stream, status));
+        }
+    }
+}
+
+pub(crate) fn status(fields: &[Field]) -> Option<u16> {
+    let field = fields.iter().find(|field| field.0 == b":status")?;
+    std::str::from_utf8(&field.1).ok()?.parse().ok()
+}
+
+impl Permit {
+    fn stream(&self) -> Option<u32> {
+        match self {
+            Reset(stream, _) | Status(stream, _) => Some(*stream),
+            _ => None,
+        }
+    }
+}
+
+impl Seen {
+    fn is(&self, permit: Permit, peer: &Peer) -> bool {
+        let closed = self.gone == Some(Gone::Closed);
+        let away = |code| match self.away {
+            // A server takes up no stream that nobody opened.
+            Some((found, last)) => found == code && last <= peer.highest() && closed,
+            None => false,
+        };
+        let open = self.alive && self.away.is_none() && self.gone.is_none();
+        match permit {
+            GoAway(code) => away(code),
+            GoAwayLast(code, last) => away(code) && self.away == Some((code, last)),
+            Closed => closed && self.away.is_none(),
+            Reset(..) | Status(..) => open && self.ended.contains(&permit),
+            Alive => open,
+        }
+    }
+}
+
+/// That somebody else gets an answer.
+fn fresh(address: SocketAddr) -> Result<(), String> {
+    let mut peer = Peer::new(address);
+    peer.get(1, "/fresh");
+    let message = peer.message(1);
+    if message.status() == 200 && message.data == b"ok" && message.end == End::Whole {
+        return Ok(());
+    }
+    Err(format!("a caller that came later got {message:?}"))
+}
