@@ -1,0 +1,137 @@
+"""The proxy: one process with a listener for each upstream, plain and over TLS."""
+
+import json
+import subprocess
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+from . import process, tools
+
+SETTINGS = """
+[admin]
+listen = "off"
+[metrics]
+listen = "127.0.0.1:0"
+[log]
+format = "json"
+[access_log]
+mode = "all"
+# What goes wrong here does so on purpose, and is to be seen as it is.
+[defaults]
+breaker = false
+ejection = false
+retry = false
+bulkhead = { max_requests = 1000, max_connections = 1000, max_idle = 100 }
+[defaults.timeouts]
+first_byte = "20s"
+request = "30s"
+"""
+
+# What is spoken to an upstream, by the name of its port.
+SPOKEN = {"h1": "http1", "h2c": "http2", "tls1": "auto", "tls2": "auto", "tcp": "tcp"}
+
+
+def upstream(server, name):
+    """The section of an upstream's port."""
+    scheme = {"tls1": "https", "tls2": "https", "tcp": "tcp"}.get(name, "http")
+    host = "localhost" if scheme == "https" else "127.0.0.1"
+    lines = [
+        f"[upstreams.{server.name}-{name}]",
+        'listen = "127.0.0.1:0"',
+        f'endpoints = ["{scheme}://{host}:{server.ports[name]}"]',
+        f'protocol = "{SPOKEN[name]}"',
+    ]
+    if scheme == "https":
+        lines.append(f'tls = {{ ca = "{tools.certificates()}/client.pem" }}')
+    return "\n".join(lines)
+
+
+def edge(server, name):
+    """A listener with TLS in front of the same upstream."""
+    folder = tools.certificates()
+    upstream_ = f"{server.name}-{name}"
+    return "\n".join(
+        [
+            "[[listeners]]",
+            f'name = "{upstream_}-tls"',
+            'address = "127.0.0.1:0"',
+            f'tls = {{ cert = "{folder}/server.pem", key = "{folder}/server.key" }}',
+            f'routes = [{{ upstream = "{upstream_}" }}]',
+        ]
+    )
+
+
+class Daemon:
+    """The binary under test, for as long as the `with` block runs."""
+
+    def __init__(self, sections, folder):
+        config = Path(folder) / "outrigger.toml"
+        config.write_text(SETTINGS + "\n".join(sections) + "\n")
+        self.access_log = open(Path(folder) / "access.log", "w")  # noqa: SIM115
+        self.log = open(Path(folder) / "outrigger.log", "w")  # noqa: SIM115
+        command = [tools.outrigger(), "run", "--config", config]
+        pipe = subprocess.PIPE
+        self.process = process.spawn(command, pipe, stdout=self.access_log, text=True)
+        self.lines = []
+        self._ready = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self):
+        if not self._ready.wait(process.PATIENCE) or self.process.poll() is not None:
+            process.stop(self.process)
+            raise RuntimeError(f"the proxy did not start: {self.lines[-3:]}")
+        return self
+
+    def __exit__(self, *_):
+        process.stop(self.process)
+        self._reader.join(5)
+        self.access_log.close()
+
+    def _read(self):
+        for text in self.process.stderr:
+            self.log.write(text)
+            self.log.flush()
+            try:
+                line = json.loads(text)
+            except ValueError:
+                line = {"message": text.strip(), "level": "ERROR"}
+            self.lines.append(line)
+            if line.get("message") == "ready":
+                self._ready.set()
+        self._ready.set()
+
+    def port(self, listener):
+        """Where a listener is; `None` where there is none of this name."""
+        for line in self.lines:
+            if line.get("message") == "listening" and line["listener"] == listener:
+                return int(line["address"].rpartition(":")[2])
+        return None
+
+    def complaints(self):
+        """What it logged as an error, or not as a log line at all."""
+        return [line["message"] for line in self.lines if line.get("level") == "ERROR"]
+
+    def metric(self, name):
+        """The sum of all series of a metric."""
+        url = f"http://127.0.0.1:{self.port('metrics')}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        own = [line for line in lines if line.startswith((name + "{", name + " "))]
+        return sum(float(line.rpartition(" ")[2]) for line in own)
+
+    def quiet(self, seconds=10):
+        """Waits until no request is in flight; gives how many are when the time is over."""
+        end = time.monotonic() + seconds
+        while (left := self.metric("outrigger_bulkhead_in_flight")) and time.monotonic() < end:
+            time.sleep(0.05)
+        return left
+
+    def resident(self):
+        """Resident memory, bytes."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        return 0
