@@ -1,12 +1,14 @@
 //! What operators and orchestrators see and do over HTTP, on two small servers.
 //!
-//! The metrics listener may face the network and only reads: `/metrics`, `/livez`, `/readyz`. The
+//! The metrics listener may face the network and only reads: `/metrics`, `/livez`, `/readyz`, and
+//! `grpc.health.v1` over HTTP/2. The
 //! admin listener is bound to loopback or a Unix socket and adds the status page, and operations on breakers,
 //! faults and endpoints. Both run on the control thread; nothing here is on the path of a request,
 //! and nothing here knows more of the data plane than the [`Admin`] trait tells.
 
 mod fault;
 pub mod grpc_health;
+mod health;
 mod operation;
 mod restore;
 mod routes;

@@ -4,19 +4,17 @@
 //! byte of a head. Behind TLS the caller says by ALPN what it speaks, and is taken at its word: what
 //! then is something else ends the connection.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::wire::Wire;
 use super::{http1, http2, tcp};
 use crate::config::model::Protocol;
-use crate::net::Ends;
+use crate::net::{Ends, sniff};
 use crate::proxy::watch::{Phase, Watch};
 use crate::proxy::{Caller, Listener, Proxy};
 use crate::telemetry::limited::Limited;
@@ -62,7 +60,7 @@ where
         (Protocol::Http2, wire) => http2::serve(caller, wire).await,
         (Protocol::Auto, Wire::Plain(mut socket)) => {
             let Some((is_http2, before)) =
-                in_time(&caller, sniff(&mut socket, &caller.watch)).await
+                in_time(&caller, sniff(&mut socket, || caller.watch.came())).await
             else {
                 return;
             };
@@ -129,27 +127,4 @@ async fn in_time<T>(caller: &Caller, beginning: impl Future<Output = Option<T>>)
         caller.listener.metrics.header_timed_out();
     }
     driven?
-}
-
-/// What a client of HTTP/2 sends first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// Reads until it is clear whether the caller speaks HTTP/2; gives what was read. `None` where the
-/// connection ended before.
-async fn sniff<S: AsyncRead + Unpin>(socket: &mut S, watch: &Watch) -> Option<(bool, Bytes)> {
-    let mut bytes = [0_u8; 512];
-    let mut buffer = ReadBuf::new(&mut bytes);
-    loop {
-        let before = buffer.filled().len();
-        let read = poll_fn(|cx| Pin::new(&mut *socket).poll_read(cx, &mut buffer));
-        if read.await.is_err() || buffer.filled().len() == before {
-            return None;
-        }
-        watch.came();
-        let seen = buffer.filled();
-        let is_http2 = seen.starts_with(PREFACE);
-        if is_http2 || !PREFACE.starts_with(seen) {
-            return Some((is_http2, Bytes::copy_from_slice(seen)));
-        }
-    }
 }

@@ -641,7 +641,14 @@ mod tests {
         // That trailers are taken is said again to the next hop.
         assert_eq!(
             names,
-            ["connection", "host", "te", "x-kept", "x-request-id"]
+            [
+                "connection",
+                "expect",
+                "host",
+                "te",
+                "x-kept",
+                "x-request-id"
+            ]
         );
         assert_eq!(request.headers()["connection"], "te");
         assert_ne!(request.headers()["x-request-id"], "2");
