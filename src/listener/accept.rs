@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::clients::{Clients, OfClient};
 use crate::net::{Bound, Detached};
 use crate::proxy::Listener;
 use crate::telemetry::limited::Limited;
-use crate::telemetry::metrics::OpenConnection;
+use crate::telemetry::metrics::{Crowded, OpenConnection};
 use crate::time;
 
 /// A socket on its way to a worker.
@@ -31,6 +32,7 @@ pub struct Accepted {
 pub struct Open {
     load: Arc<AtomicUsize>,
     listener: Arc<AtomicUsize>,
+    _of_client: Option<OfClient>,
     _metric: OpenConnection,
 }
 
@@ -62,6 +64,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub async fn accept(socket: Bound, listener: Arc<Listener>, doors: Vec<Door>) -> io::Result<()> {
     let socket = socket.listen()?;
     let open = Arc::new(AtomicUsize::new(0));
+    let clients = Arc::new(Clients::default());
     let limited = Limited::every(Duration::from_secs(10));
     loop {
         // Taken from this thread's reactor again at once: the worker has its own.
@@ -81,9 +84,21 @@ pub async fn accept(socket: Bound, listener: Arc<Listener>, doors: Vec<Door>) ->
             }
         };
         if open.load(Relaxed) >= listener.downstream.max_connections {
-            listener.metrics.connection_rejected();
+            listener.metrics.connection_rejected(Crowded::Listener);
             continue;
         }
+        let limit = listener.downstream.max_connections_per_client;
+        // Whoever comes by a unix socket has no address to be known by.
+        let of_client = match peer.zip(limit) {
+            None => None,
+            Some((peer, limit)) => match clients.enter(peer.ip(), limit) {
+                Some(of_client) => Some(of_client),
+                None => {
+                    listener.metrics.connection_rejected(Crowded::Client);
+                    continue;
+                }
+            },
+        };
         if stream.set_nodelay().is_err() {
             continue;
         }
@@ -95,6 +110,7 @@ pub async fn accept(socket: Bound, listener: Arc<Listener>, doors: Vec<Door>) ->
         let open = Open {
             load: Arc::clone(&door.load),
             listener: Arc::clone(&open),
+            _of_client: of_client,
             _metric: listener.metrics.connection_opened(),
         };
         let accepted = Accepted {

@@ -92,8 +92,9 @@ where
 }
 
 impl Tap for Rc<Watch> {
-    fn read(&self, _: usize) {
+    fn read(&self, _: &[u8]) -> bool {
         self.came();
+        true
     }
 
     fn wrote(&self, _: usize) {

@@ -2,9 +2,10 @@
 //!
 //! Dropping the connection drops every request on it. Invariants: a response that did not end is
 //! reset, never ended; what a peer can make us keep is bounded by the windows and limits of
-//! `downstream.http2`; a caller that resets its stream cancels the request at once.
+//! `downstream.http2`; a caller that resets its stream cancels the request at once; a caller that
+//! floods us ([`crate::net::frames`]) or never ends a head is let go of.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -13,15 +14,18 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
-use h2::{Ping, PingPong, RecvStream};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream;
 use super::wire::Wire;
+use crate::config::model::Downstream;
+use crate::net::frames::{Flood, FrameLimits, FrameMeter};
 use crate::net::{Tap, Tapped};
 use crate::proxy::Caller;
 use crate::proxy::watch::Watch;
+use crate::telemetry::limited::Limited;
 use crate::time::{self, Alarm, Flock};
 
 /// Bytes of one stream's response that wait for the caller's socket.
@@ -29,6 +33,38 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// A connection that was told to go away may take this long to do so.
 const GOING: Duration = Duration::from_secs(5);
+
+/// One that floods us has so long to take the word for it.
+const CALMING: Duration = Duration::from_secs(1);
+
+/// Streams that we have reset and whose late frames are still known for what they are: a frame of
+/// one that was forgotten is an error of the caller's. Twice the streams of the default.
+const MIN_RESET_STREAMS: usize = 200;
+
+/// Streams refused or reset because of errors, in the life of a connection. A lawful caller has
+/// some before it knows our settings; one that makes us reset for ever would pay for nothing, as
+/// what it opened counts as closed while the upstream still works on it.
+const MAX_ERRORS: usize = 1024;
+
+fn builder(settings: &Downstream) -> Builder {
+    let streams = usize::try_from(settings.http2.max_streams).unwrap_or(usize::MAX);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(settings.http2.max_streams)
+        .initial_window_size(settings.http2.stream_window)
+        .initial_connection_window_size(settings.http2.connection_window)
+        .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(streams.max(MIN_RESET_STREAMS))
+        .max_local_error_reset_streams(Some(MAX_ERRORS))
+        // A caller may cancel all that it has before we have looked at any of it; how often it may
+        // is the meter's to say.
+        .max_pending_accept_reset_streams(streams);
+    if settings.upgrades.iter().any(|name| name == "websocket") {
+        builder.enable_connect_protocol();
+    }
+    builder
+}
 
 /// Serves a caller until one side closes or a timer ends it.
 ///
@@ -44,19 +80,14 @@ where
     // Its streams share the socket: that something comes says nothing about one of them.
     caller.ends.socket = None;
     let settings = &caller.listener.downstream;
-    let mut builder = Builder::new();
-    builder
-        .max_concurrent_streams(settings.http2.max_streams)
-        .initial_window_size(settings.http2.stream_window)
-        .initial_connection_window_size(settings.http2.connection_window)
-        .max_header_list_size(u32::try_from(settings.max_header_bytes).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER);
-    if settings.upgrades.iter().any(|name| name == "websocket") {
-        builder.enable_connect_protocol();
-    }
+    let limits = FrameLimits::of_heads(settings.max_header_bytes);
     let life = Rc::new(Life {
         came: Cell::new(now),
         state: Cell::new(State::Opening(now + settings.header_timeout)),
+        meter: RefCell::new(FrameMeter::new(limits, PREFACE, now)),
+        header_timeout: settings.header_timeout,
+        head: Cell::new(None),
+        alarm: alarm.clone(),
     });
     alarm.want(now + settings.header_timeout);
     let wire = Tapped {
@@ -64,7 +95,7 @@ where
         tap: Rc::clone(&life),
     };
     let served = pin!(async {
-        let mut wire = builder.handshake(wire).await?;
+        let mut wire = builder(settings).handshake(wire).await?;
         let mut serving = Serving {
             pings: wire.ping_pong(),
             wire,
@@ -74,16 +105,28 @@ where
             caller: &caller,
         };
         serving.rest();
-        poll_fn(|cx| serving.poll(cx)).await
+        let end = poll_fn(|cx| serving.poll(cx)).await;
+        if life.flood().is_some() {
+            return serving.calm().await;
+        }
+        end
     });
-    let served = time::drive(&alarm, served, |now| life.overdue(now, &alarm));
-    match served.await {
+    let served = time::drive(&alarm, served, |now| life.overdue(now));
+    let served = served.await;
+    if let Some(flood) = life
+        .flood()
+        .or_else(|| served.as_ref().and_then(in_library))
+    {
+        flooded(&caller, flood);
+        return;
+    }
+    match served {
         Some(Ok(())) => {}
         Some(Err::<_, h2::Error>(error)) => {
             tracing::debug!(%error, "HTTP/2 connection of a caller ended");
         }
         None => {
-            if matches!(life.state.get(), State::Opening(_)) {
+            if life.is_in_head() {
                 caller.listener.metrics.header_timed_out();
             }
             tracing::debug!(state = ?life.state.get(), "HTTP/2 connection of a caller timed out");
@@ -91,11 +134,37 @@ where
     }
 }
 
+/// A flood that the library has found and ended the connection for.
+fn in_library(served: &Result<(), h2::Error>) -> Option<Flood> {
+    let error = served.as_ref().err()?;
+    let ours = error.is_library() && error.is_go_away();
+    (ours && error.reason() == Some(Reason::ENHANCE_YOUR_CALM)).then_some(Flood::Errors)
+}
+
+fn flooded(caller: &Caller, flood: Flood) {
+    static FLOODED: Limited = Limited::every(Duration::from_secs(10));
+    let listener = &caller.listener;
+    listener.metrics.flooded(flood);
+    if let Some(suppressed) = FLOODED.admit(time::now()) {
+        let (name, peer) = (&*listener.name, caller.ends.peer);
+        let of = flood.word();
+        tracing::warn!(listener = name, peer = ?peer, of, suppressed, "a caller floods us");
+    }
+}
+
+/// Octets of what a caller says first (RFC 9113 §3.4).
+const PREFACE: u32 = 24;
+
 /// What the timer and the socket know of a connection.
-struct Life {
+pub(super) struct Life {
     /// When a byte came last.
     came: Cell<Instant>,
     state: Cell<State>,
+    meter: RefCell<FrameMeter>,
+    header_timeout: Duration,
+    /// The head that has begun and not ended, by its number, and until when it may take.
+    head: Cell<Option<(u64, Instant)>>,
+    alarm: Alarm,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,22 +182,50 @@ enum State {
 }
 
 impl Tap for Rc<Life> {
-    fn read(&self, _: usize) {
-        self.came.set(time::now());
+    fn read(&self, bytes: &[u8]) -> bool {
+        let now = time::now();
+        self.came.set(now);
+        let mut meter = self.meter.borrow_mut();
+        let is_calm = meter.feed(bytes, now).is_ok();
+        let head = meter.unended_head();
+        if head != self.head.get().map(|(head, _)| head) {
+            let until = now + self.header_timeout;
+            self.head.set(head.map(|head| (head, until)));
+            if head.is_some() {
+                self.alarm.want(until);
+            }
+        }
+        is_calm
     }
 }
 
 impl Life {
     /// Whether the connection has to be dropped.
-    fn overdue(&self, now: Instant, alarm: &Alarm) -> bool {
-        match self.state.get() {
-            State::Opening(at) | State::Asked(at) | State::Going(at) if at <= now => true,
-            State::Opening(at) | State::Asked(at) | State::Going(at) => {
-                alarm.want(at);
-                false
-            }
-            State::Resting(_) | State::Busy => false,
+    fn overdue(&self, now: Instant) -> bool {
+        let of_state = match self.state.get() {
+            State::Opening(at) | State::Asked(at) | State::Going(at) => Some(at),
+            State::Resting(_) | State::Busy => None,
+        };
+        let of_head = self.head.get().map(|(_, at)| at);
+        let at = of_state.into_iter().chain(of_head).min();
+        if let Some(at) = at.filter(|at| *at > now) {
+            self.alarm.want(at);
         }
+        at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether a preface or a head has begun to come and has not ended.
+    fn is_in_head(&self) -> bool {
+        matches!(self.state.get(), State::Opening(_)) || self.head.get().is_some()
+    }
+
+    fn flood(&self) -> Option<Flood> {
+        self.meter.borrow().flood()
+    }
+
+    /// A piece of a body goes to the caller.
+    pub(super) fn sent(&self, bytes: usize) {
+        self.meter.borrow_mut().sent(bytes);
     }
 }
 
@@ -138,7 +235,7 @@ struct Serving<'c, S> {
     flock: Flock<Rc<Watch>>,
     /// When the alarm had fired last at the last look.
     seen: Instant,
-    life: &'c Life,
+    life: &'c Rc<Life>,
     caller: &'c Caller,
 }
 
@@ -158,7 +255,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
             if was_busy && self.flock.is_empty() {
                 self.rest();
             }
-            match self.wire.poll_accept(cx) {
+            let accepted = self.wire.poll_accept(cx);
+            if self.life.flood().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
@@ -179,8 +280,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
         }
         let watch = Rc::new(Watch::stream(self.alarm().child(), now));
         let caller = Rc::new(self.caller.on_stream(Rc::clone(&watch)));
-        self.flock
-            .join(watch, stream::answer(caller, request, respond));
+        self.flock.join(
+            watch,
+            stream::answer(caller, request, respond, Rc::clone(self.life)),
+        );
+    }
+
+    /// Drops all streams and tells the caller why.
+    async fn calm(self) -> Result<(), h2::Error> {
+        let Self {
+            mut wire,
+            flock,
+            life,
+            ..
+        } = self;
+        drop(flock);
+        let at = time::now() + CALMING;
+        life.state.set(State::Going(at));
+        life.alarm.want(at);
+        wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        poll_fn(|cx| wire.poll_closed(cx)).await
     }
 
     /// No stream is open any more.

@@ -4,6 +4,7 @@
 //! connections; all of a connection's life is on that worker. The server types of hyper and h2 stop here.
 
 mod accept;
+mod clients;
 mod conn;
 mod http1;
 mod http2;

@@ -12,7 +12,8 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
-use crate::net::Duplex;
+use super::http2::Life;
+use crate::net::{Duplex, Tap, Tapped};
 use crate::pool::{Inbound, Upload};
 use crate::proxy::body::ResponseBody;
 use crate::proxy::{Caller, websocket};
@@ -27,6 +28,7 @@ pub(super) async fn answer(
     caller: Rc<Caller>,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
+    life: Rc<Life>,
 ) {
     let is_head = request.method() == Method::HEAD;
     let watch = Rc::clone(&caller.watch);
@@ -65,7 +67,11 @@ pub(super) async fn answer(
         let (mut head, _) = framed(response, true);
         *head.status_mut() = StatusCode::OK;
         if let (Some(received), Ok(sent)) = (received, respond.send_response(head, false)) {
-            tunnel.run(Duplex::new(received, sent), &watch.alarm).await;
+            let stream = Tapped {
+                stream: Duplex::new(received, sent),
+                tap: Paid(life),
+            };
+            tunnel.run(stream, &watch.alarm).await;
         }
         return;
     }
@@ -97,6 +103,7 @@ pub(super) async fn answer(
                     let Some(room) = room else { return };
                     watch.touch();
                     let piece = data.split_to(room.min(data.len()));
+                    life.sent(piece.len());
                     outgoing.ended = data.is_empty() && body.is_end_stream();
                     let sent = outgoing.stream.send_data(piece, outgoing.ended);
                     if sent.is_err() || outgoing.ended {
@@ -114,6 +121,19 @@ pub(super) async fn answer(
                 }
             }
         }
+    }
+}
+
+/// What is sent through a tunnel is answered by frames as a body is.
+struct Paid(Rc<Life>);
+
+impl Tap for Paid {
+    fn read(&self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.0.sent(bytes);
     }
 }
 

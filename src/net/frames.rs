@@ -28,8 +28,10 @@
 //!
 //! Invariants: nothing is allocated; work is in proportion to the frames begun in a slice, not to
 //! its length; once a flood is found, every later call finds the same one. Knows neither sockets nor
-//! HPACK. Where its settings are: [`FrameLimits`].
+//! HPACK. What we send may be told from another thread than the one that reads: [`Earnings`]. Where
+//! its settings are: [`FrameLimits`].
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What a peer may do on one HTTP/2 connection.
@@ -65,6 +67,21 @@ impl Default for FrameLimits {
     }
 }
 
+impl FrameLimits {
+    /// Where heads of so many octets, unpacked, are taken: never fewer than that may be packed.
+    #[must_use]
+    pub fn of_heads(octets: usize) -> Self {
+        let limits = Self::default();
+        let octets = u32::try_from(octets).unwrap_or(u32::MAX);
+        let header_block_bytes = limits.header_block_bytes.max(octets);
+        Self {
+            continuations: limits.continuations.max(header_block_bytes / FRAME * 2),
+            header_block_bytes,
+            ..limits
+        }
+    }
+}
+
 /// What a peer sends too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flood {
@@ -88,9 +105,27 @@ pub enum Flood {
     Continuations,
     /// Octets in one header block.
     HeaderBlock,
+    /// What makes us reset or refuse streams, or work for the least of data; it is the HTTP/2
+    /// library that counts these.
+    Errors,
 }
 
 impl Flood {
+    /// Every one, in the order of the enum.
+    pub const ALL: [Self; 11] = [
+        Self::Settings,
+        Self::Ping,
+        Self::Priority,
+        Self::WindowUpdate,
+        Self::EmptyData,
+        Self::Headers,
+        Self::Other,
+        Self::Resets,
+        Self::Continuations,
+        Self::HeaderBlock,
+        Self::Errors,
+    ];
+
     /// Names it for logs and metrics.
     pub const fn word(self) -> &'static str {
         match self {
@@ -104,6 +139,7 @@ impl Flood {
             Self::Resets => "resets",
             Self::Continuations => "continuations",
             Self::HeaderBlock => "header_block",
+            Self::Errors => "errors",
         }
     }
 }
@@ -119,6 +155,10 @@ pub struct FrameMeter {
     place: Place,
     /// The header block that is not at its end yet.
     block: Option<Block>,
+    /// Header blocks begun.
+    blocks: u64,
+    /// Whether the frame at hand is of a header block.
+    is_head: bool,
     /// The highest stream opened so far.
     highest: u32,
     flood: Option<Flood>,
@@ -142,6 +182,8 @@ struct Block {
 }
 
 const HEADER: usize = 9;
+/// The least payload that frames may have at most, and what most peers cut blocks to (§4.2).
+const FRAME: u32 = 16 << 10;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -174,6 +216,8 @@ impl FrameMeter {
             last: now,
             place: Place::Payload(skip),
             block: None,
+            blocks: 0,
+            is_head: false,
             highest: 0,
             flood: None,
         }
@@ -203,20 +247,40 @@ impl FrameMeter {
         Ok(())
     }
 
+    /// The flood that was found, if one was.
+    pub const fn flood(&self) -> Option<Flood> {
+        self.flood
+    }
+
+    /// Which header block, of all in their order, the peer has begun and not ended, if one.
+    pub fn unended_head(&self) -> Option<u64> {
+        let in_frame = self.is_head && !matches!(self.place, Place::Payload(0) | Place::Header(..));
+        (in_frame || self.block.is_some()).then_some(self.blocks)
+    }
+
     /// Tells of a piece of a body of so many octets that goes to the peer: it may have to be
     /// answered by WINDOW_UPDATE and PING.
     pub fn sent(&mut self, data_bytes: usize) {
-        let bytes = u64::try_from(data_bytes).unwrap_or(u64::MAX);
-        let short = bytes.min(SHORT).saturating_mul(TOKEN / 8);
-        self.control
-            .earn(short.saturating_add(bytes.saturating_mul(TOKEN / 1024)));
+        self.control.earn(earned(data_bytes));
     }
 
     /// Tells that a stream is opened by us, on a connection to an upstream: its answers may be cut
     /// short, and have several HEADERS. Streams that the peer opens are seen.
     pub fn opened(&mut self) {
-        self.control.earn(STREAM_EARNS);
-        self.resets.earn(TOKEN / 2);
+        self.collect(1, 0);
+    }
+
+    /// Takes what was earned elsewhere since the last time.
+    pub fn settle(&mut self, earnings: &Earnings) {
+        let streams = earnings.streams.swap(0, Relaxed);
+        let control = earnings.control.swap(0, Relaxed);
+        self.collect(streams, control);
+    }
+
+    fn collect(&mut self, streams: u64, control: u64) {
+        let of_streams = streams.saturating_mul(STREAM_EARNS);
+        self.control.earn(control.saturating_add(of_streams));
+        self.resets.earn(streams.saturating_mul(TOKEN / 2));
     }
 
     /// Goes over one part of a frame; there is an octet at least.
@@ -263,6 +327,7 @@ impl FrameMeter {
         let length = u32::from_be_bytes([0, l2, l1, l0]);
         let stream = u32::from_be_bytes([s3 & 0x7f, s2, s1, s0]);
         self.place = Place::Payload(length);
+        self.is_head = matches!(kind, HEADERS | CONTINUATION);
         let block = self.block.take();
         match kind {
             DATA if flags & END_STREAM != 0 => Ok(()),
@@ -274,6 +339,7 @@ impl FrameMeter {
                 Ok(())
             }
             HEADERS => {
+                self.blocks = self.blocks.saturating_add(1);
                 if stream > self.highest {
                     self.highest = stream;
                     self.opened();
@@ -318,6 +384,32 @@ impl FrameMeter {
         let tokens = 1 + u64::from(payload) / FREE_PAYLOAD;
         self.control.spend(tokens * TOKEN).ok_or(flood)
     }
+}
+
+/// What a peer has earned by what other threads do on its connection, until the meter takes it.
+#[derive(Debug, Default)]
+pub struct Earnings {
+    streams: AtomicU64,
+    control: AtomicU64,
+}
+
+impl Earnings {
+    /// As [`FrameMeter::opened`].
+    pub fn opened(&self) {
+        self.streams.fetch_add(1, Relaxed);
+    }
+
+    /// As [`FrameMeter::sent`].
+    pub fn sent(&self, data_bytes: usize) {
+        self.control.fetch_add(earned(data_bytes), Relaxed);
+    }
+}
+
+/// What a piece of a body of so many octets earns whom it is sent to, in parts of a token.
+fn earned(data_bytes: usize) -> u64 {
+    let bytes = u64::try_from(data_bytes).unwrap_or(u64::MAX);
+    let short = bytes.min(SHORT).saturating_mul(TOKEN / 8);
+    short.saturating_add(bytes.saturating_mul(TOKEN / 1024))
 }
 
 /// Drops so many octets from the front.

@@ -9,8 +9,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Hears of bytes as they pass. Called on every read and write: must be cheap.
 pub(crate) trait Tap {
-    /// A read brought bytes.
-    fn read(&self, bytes: usize);
+    /// A read brought bytes. Says whether they are passed on; where they are not, nothing is read
+    /// any more until something else wakes the task.
+    fn read(&self, bytes: &[u8]) -> bool;
     /// A write took bytes.
     fn wrote(&self, _bytes: usize) {}
 }
@@ -29,9 +30,10 @@ impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let bytes = buf.filled().len() - before;
-        if bytes > 0 {
-            self.tap.read(bytes);
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        if !bytes.is_empty() && !self.tap.read(bytes) {
+            buf.set_filled(before);
+            return Poll::Pending;
         }
         result
     }

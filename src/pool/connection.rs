@@ -99,8 +99,9 @@ struct Left {
 struct Seen(Arc<AtomicBool>);
 
 impl Tap for Seen {
-    fn read(&self, _: usize) {
+    fn read(&self, _: &[u8]) -> bool {
         self.0.store(true, Relaxed);
+        true
     }
 }
 

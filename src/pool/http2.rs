@@ -3,9 +3,9 @@
 //! A connection is usable when the upstream's settings have come: only then is it known that it
 //! speaks HTTP/2 at all, and how many streams it allows. The task holds the connection's place until
 //! the socket is closed. It asks a silent upstream for a sign of life while streams are open, and
-//! ends a connection that gives none.
+//! ends a connection that gives none, or whose upstream floods us ([`crate::net::frames`]).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -26,7 +26,9 @@ use super::shared::{Held, Hold, Shared};
 use super::{Closed, Dialing, Place, Pool, Socket, Stream};
 use crate::config::model::Http2;
 use crate::lifecycle::tasks;
-use crate::net::{Tap, Tapped};
+use crate::net::frames::{Earnings, Flood, FrameLimits, FrameMeter};
+use crate::net::{Address, Tap, Tapped};
+use crate::telemetry::limited::Limited;
 use crate::time;
 
 /// Bytes of one stream that wait to be written.
@@ -38,16 +40,25 @@ const MAX_RESET_STREAMS: usize = 256;
 /// A connection that nobody needs any more has so long to say farewell.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Remembers when something came in.
-struct Heard(Rc<Cell<Instant>>);
+/// What came in.
+struct Heard {
+    /// When something did last.
+    at: Cell<Instant>,
+    meter: RefCell<FrameMeter>,
+    earnings: Arc<Earnings>,
+}
 
-impl Tap for Heard {
-    fn read(&self, _: usize) {
-        self.0.set(time::now());
+impl Tap for Rc<Heard> {
+    fn read(&self, bytes: &[u8]) -> bool {
+        let now = time::now();
+        self.at.set(now);
+        let mut meter = self.meter.borrow_mut();
+        meter.settle(&self.earnings);
+        meter.feed(bytes, now).is_ok()
     }
 }
 
-type Wire = Tapped<Box<dyn Stream>, Heard>;
+type Wire = Tapped<Box<dyn Stream>, Rc<Heard>>;
 
 fn builder(settings: &Http2) -> Builder {
     let mut builder = Builder::new();
@@ -77,11 +88,17 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         endpoint,
         worker,
     } = dialing;
-    let heard = Rc::new(Cell::new(now));
+    let earnings = Arc::new(Earnings::default());
+    let limits = FrameLimits::of_heads(MAX_BUFFER);
+    let heard = Rc::new(Heard {
+        at: Cell::new(now),
+        meter: RefCell::new(FrameMeter::new(limits, 0, now)),
+        earnings: Arc::clone(&earnings),
+    });
     let Socket { stream, peek, .. } = socket;
     let wire = Tapped {
         stream,
-        tap: Heard(Rc::clone(&heard)),
+        tap: Rc::clone(&heard),
     };
     let settings = &pool.settings.http2;
     let handshake = builder(settings).handshake(wire);
@@ -90,15 +107,17 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
     let (usable, opened) = oneshot::channel();
     let streams = Arc::new(AtomicUsize::new(0));
     let hold = Hold::new(Held {
-        endpoint,
+        endpoint: endpoint.clone(),
         worker,
         retires: retires(&pool, now),
         peek: peek.as_ref().map(Arc::downgrade),
         streams: Arc::clone(&streams),
+        earnings,
         end,
     });
     let shared = Shared::new(sender, Arc::clone(&hold), settings.max_streams);
     let driver = Driver {
+        endpoint,
         vigil: Vigil::new(settings, &mut connection, heard, streams),
         connection,
         usable: false,
@@ -132,6 +151,9 @@ async fn drive(
     let found = poll_fn(|cx| driver.poll(cx)).await;
     let usable = driver.usable;
     let known = pool.forget(worker, &identity);
+    if let Some(flood) = driver.vigil.heard.meter.borrow().flood() {
+        flooded(&pool, &driver.endpoint, flood);
+    }
     drop(driver);
     if usable {
         pool.observer.closed(known.unwrap_or(found));
@@ -140,7 +162,17 @@ async fn drive(
     drop(place);
 }
 
+fn flooded(pool: &Pool, endpoint: &Address, flood: Flood) {
+    static FLOODED: Limited = Limited::every(Duration::from_secs(10));
+    pool.observer.flooded(flood);
+    if let Some(suppressed) = FLOODED.admit(time::now()) {
+        let of = flood.word();
+        tracing::warn!(%endpoint, of, suppressed, "an upstream floods us");
+    }
+}
+
 struct Driver {
+    endpoint: Address,
     connection: h2::client::Connection<Wire, Bytes>,
     /// Whether the upstream's settings have come.
     usable: bool,
@@ -163,7 +195,12 @@ impl Driver {
             self.why = Some(why.unwrap_or(Closed::Abandoned));
             self.vigil.last(time::now());
         }
-        if let Poll::Ready(end) = Pin::new(&mut self.connection).poll(cx) {
+        let polled = Pin::new(&mut self.connection).poll(cx);
+        if self.vigil.heard.meter.borrow().flood().is_some() {
+            // The library's client has no word for it: the socket is closed.
+            return Poll::Ready(Closed::Flood);
+        }
+        if let Poll::Ready(end) = polled {
             let broken = end.is_err() || self.vigil.streams.load(Relaxed) > 0;
             if let Some(tell) = self.tell.take() {
                 let error = end.err().map(failed);
@@ -193,7 +230,7 @@ struct Vigil {
     interval: Option<Duration>,
     timeout: Duration,
     ping: Option<PingPong>,
-    heard: Rc<Cell<Instant>>,
+    heard: Rc<Heard>,
     streams: Arc<AtomicUsize>,
     timer: Pin<Box<Sleep>>,
     state: State,
@@ -215,10 +252,10 @@ impl Vigil {
     fn new(
         settings: &Http2,
         connection: &mut h2::client::Connection<Wire, Bytes>,
-        heard: Rc<Cell<Instant>>,
+        heard: Rc<Heard>,
         streams: Arc<AtomicUsize>,
     ) -> Self {
-        let timer = tokio::time::sleep_until(heard.get().into());
+        let timer = tokio::time::sleep_until(heard.at.get().into());
         Self {
             interval: settings.ping_interval,
             timeout: settings.ping_timeout,
@@ -237,7 +274,7 @@ impl Vigil {
                 return Poll::Pending;
             };
             let now = time::now();
-            self.heard.set(now);
+            self.heard.at.set(now);
             self.state = State::Listening;
             self.wake_at(now + interval);
         }
@@ -245,13 +282,13 @@ impl Vigil {
             let now = time::now();
             match (self.state, self.interval) {
                 (State::Last, _) => return Poll::Ready(()),
-                (State::Asked(at), _) if self.heard.get() <= at && !self.is_answered(cx) => {
+                (State::Asked(at), _) if self.heard.at.get() <= at && !self.is_answered(cx) => {
                     return Poll::Ready(());
                 }
                 (State::Listening | State::Asked(_), Some(interval))
                     if self.streams.load(Relaxed) > 0 =>
                 {
-                    let due = self.heard.get() + interval;
+                    let due = self.heard.at.get() + interval;
                     if due > now {
                         self.state = State::Listening;
                         self.wake_at(due);

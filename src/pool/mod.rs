@@ -53,6 +53,7 @@ use self::connection::Shelved;
 use self::shared::Slot;
 use self::shelf::{Ask, Shelf, Take};
 use crate::config::model::{Http2, Protocol};
+use crate::net::frames::Flood;
 use crate::net::{Address, Rewound};
 
 /// Limits of one pool.
@@ -104,11 +105,13 @@ pub enum Closed {
     Tunnel,
     /// It gave no sign of life when asked.
     PingTimeout,
+    /// The upstream floods us with frames.
+    Flood,
 }
 
 impl Closed {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Upstream,
         Self::Asked,
         Self::Abandoned,
@@ -119,6 +122,7 @@ impl Closed {
         Self::Removed,
         Self::Tunnel,
         Self::PingTimeout,
+        Self::Flood,
     ];
 
     /// The word for metrics.
@@ -134,6 +138,7 @@ impl Closed {
             Self::Removed => "removed",
             Self::Tunnel => "tunnel",
             Self::PingTimeout => "ping_timeout",
+            Self::Flood => "flood",
         }
     }
 }
@@ -146,6 +151,8 @@ pub trait Observer: Send + Sync {
     fn reused(&self);
     /// A connection was given up.
     fn closed(&self, why: Closed);
+    /// The upstream sends too much of this on a connection of HTTP/2, which is closed for it.
+    fn flooded(&self, flood: Flood);
 }
 
 /// The connections to one upstream.

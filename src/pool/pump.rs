@@ -4,6 +4,7 @@
 //! caller's. At most one piece of it waits beyond what the upstream has asked for.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -13,11 +14,13 @@ use http_body::Body;
 
 use super::Upload;
 use super::stream::strip;
+use crate::net::frames::Earnings;
 
 /// See the module.
 pub(super) struct Pump {
     stream: SendStream<Bytes>,
     upload: Upload,
+    earnings: Arc<Earnings>,
     /// Whether a piece of the body was taken off it.
     begun: bool,
 }
@@ -32,10 +35,11 @@ pub(super) enum Stopped {
 }
 
 impl Pump {
-    pub(super) fn new(stream: SendStream<Bytes>, upload: Upload) -> Self {
+    pub(super) fn new(stream: SendStream<Bytes>, upload: Upload, earnings: Arc<Earnings>) -> Self {
         Self {
             stream,
             upload,
+            earnings,
             begun: false,
         }
     }
@@ -74,6 +78,7 @@ impl Pump {
                     match frame.into_data() {
                         Ok(data) => {
                             let last = self.upload.is_end_stream();
+                            self.earnings.sent(data.len());
                             let sent = self.stream.send_data(data, last);
                             sent.map(|()| last)
                         }

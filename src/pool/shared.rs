@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::shelf::Release;
 use super::{Closed, Pool, dial};
+use crate::net::frames::Earnings;
 use crate::net::{Address, SocketStream};
 
 /// What the shelf and every stream have of a connection. The last of them to go closes it.
@@ -27,6 +28,7 @@ pub(super) struct Hold {
     peek: Option<Weak<SocketStream>>,
     /// Streams in use; changed under the pool's lock.
     streams: Arc<AtomicUsize>,
+    earnings: Arc<Earnings>,
     why: OnceLock<Closed>,
     /// Tells the task that nobody needs it, and why.
     end: Option<oneshot::Sender<Closed>>,
@@ -39,6 +41,7 @@ pub(super) struct Held {
     pub(super) retires: Option<Instant>,
     pub(super) peek: Option<Weak<SocketStream>>,
     pub(super) streams: Arc<AtomicUsize>,
+    pub(super) earnings: Arc<Earnings>,
     pub(super) end: oneshot::Sender<Closed>,
 }
 
@@ -50,6 +53,7 @@ impl Hold {
             retires,
             peek,
             streams,
+            earnings,
             end,
         } = held;
         Arc::new(Self {
@@ -58,6 +62,7 @@ impl Hold {
             retires,
             peek,
             streams,
+            earnings,
             why: OnceLock::new(),
             end: Some(end),
         })
@@ -238,6 +243,11 @@ impl Slot {
 
     pub(super) fn endpoint(&self) -> &Address {
         &self.hold.endpoint
+    }
+
+    /// What the upstream earns by what is sent on the connection.
+    pub(super) fn earnings(&self) -> &Arc<Earnings> {
+        &self.hold.earnings
     }
 
     /// Whether the upstream takes no more streams on its connection.

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use h2::Reason;
@@ -73,12 +74,14 @@ pub(super) fn begin(
             parts, body,
         )))));
     };
+    slot.earnings().opened();
     Ok(Box::new(Begun {
         response,
         body: if body.is_empty() {
             Outbound::Empty
         } else {
-            Outbound::Flowing(Box::new(Pump::new(stream, body)))
+            let earnings = Arc::clone(slot.earnings());
+            Outbound::Flowing(Box::new(Pump::new(stream, body, earnings)))
         },
         head: Some(Box::new(parts)),
         interim,

@@ -72,7 +72,8 @@ pub(super) async fn attempt(
     let mut trial = Trial::new(permit, &route.upstream, &endpoint);
     exchange.dispatched(&endpoint.endpoint().address);
     let has_body = call.outgoing.borrow().has_body();
-    let upload = has_body.then(|| UploadState::new(trial.clock(), now));
+    let min_rate = call.caller.listener.downstream.min_body_rate;
+    let upload = has_body.then(|| UploadState::new(trial.clock(), min_rate, now));
     if has_body {
         exchange.upload.replace(upload.clone());
     }
@@ -426,6 +427,12 @@ impl Attempt<'_, '_> {
                 _ => error.into(),
             })?;
             let next = [next, told].into_iter().flatten().min();
+            let pace = upload.and_then(|upload| upload.too_slow(now));
+            let next = match pace {
+                Some((_, true)) => return Err(ProxyError::ClientSlow.into()),
+                Some((at, false)) => Some(next.map_or(at, |next| next.min(at))),
+                None => next,
+            };
             let Some((moved, by_caller)) = stalled else {
                 return Ok(next);
             };

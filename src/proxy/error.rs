@@ -24,6 +24,8 @@ pub enum ProxyError {
     TargetTooLong,
     /// The caller stopped sending its body.
     ClientIdle,
+    /// The caller sends its body more slowly than `min_body_rate`.
+    ClientSlow,
     /// The caller went away or broke its upload off; nobody reads a reply.
     ClientGone,
     /// The breaker is open, or half-open with all probes out.
@@ -258,12 +260,13 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant that has nothing to do with TLS.
-    const OWN: [Self; 26] = [
+    const OWN: [Self; 27] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
         Self::TargetTooLong,
         Self::ClientIdle,
+        Self::ClientSlow,
         Self::ClientGone,
         Self::BreakerOpen {
             retry_after: Duration::ZERO,
@@ -309,6 +312,7 @@ impl ProxyError {
             Self::HeadTooLarge       => row(Downstream, 431, 13, "http_request_error",       Reason::HeadTooLarge,   Never,     None,            "the request head is too large"),
             Self::TargetTooLong      => row(Downstream, 414, 13, "http_request_error",       Reason::TargetTooLong,  Never,     None,            "the request target is too long"),
             Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller stopped sending its request body"),
+            Self::ClientSlow         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller sends its request body too slowly"),
             Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),
             Self::BreakerOpen { .. } => row(Local,      503, 14, "destination_unavailable",  Reason::BreakerOpen,    NotSent,   None,            "the breaker is open: this upstream was failing or slow"),
             Self::RateLimited { .. } => row(Local,      429,  8, "http_request_denied",      Reason::RateLimited,    NotSent,   None,            "more requests than the rate limit of this upstream allows"),

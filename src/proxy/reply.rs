@@ -81,6 +81,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
                 | ProxyError::HeadTooLarge
                 | ProxyError::TargetTooLong
                 | ProxyError::ClientIdle
+                | ProxyError::ClientSlow
         )
     {
         // What follows on this connection may not be what the caller meant as the next request.

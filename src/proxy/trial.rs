@@ -143,11 +143,18 @@ struct Progress {
     bytes: u64,
     /// Stands still while we wait for the caller.
     clock: Option<UploadClock>,
+    pace: Option<Pace>,
 }
 
 impl UploadState {
     /// A body of which nothing was sent yet.
-    pub(super) fn new(clock: Option<UploadClock>, now: Instant) -> Arc<Self> {
+    ///
+    /// `min_rate` is what the caller owes, in bytes per second, if anything.
+    pub(super) fn new(
+        clock: Option<UploadClock>,
+        min_rate: Option<u64>,
+        now: Instant,
+    ) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Progress {
             waiting: false,
             moved: now,
@@ -155,6 +162,7 @@ impl UploadState {
             broken: None,
             bytes: 0,
             clock,
+            pace: min_rate.map(Pace::new),
         })))
     }
 
@@ -184,6 +192,13 @@ impl UploadState {
         self.lock().moved
     }
 
+    /// When the caller will have been too slow at the earliest, and whether it is that at `now`.
+    pub(super) fn too_slow(&self, now: Instant) -> Option<(Instant, bool)> {
+        let progress = self.lock();
+        let pace = progress.pace.as_ref().filter(|_| !progress.finished)?;
+        Some(pace.due(now))
+    }
+
     /// When a byte moved last, and whether it is the caller that we wait for; `None` when done.
     pub(super) fn stalled(&self) -> Option<(Instant, bool)> {
         let progress = self.lock();
@@ -197,10 +212,14 @@ impl UploadState {
 
 impl Progress {
     fn resume(&mut self, now: Instant) {
-        if std::mem::take(&mut self.waiting)
-            && let Some(clock) = &self.clock
-        {
+        if !std::mem::take(&mut self.waiting) {
+            return;
+        }
+        if let Some(clock) = &self.clock {
             clock.resume(now);
+        }
+        if let Some(pace) = &mut self.pace {
+            pace.resume(now);
         }
     }
 }
@@ -209,9 +228,13 @@ impl UploadObserver for UploadState {
     fn waiting(&self) {
         let mut progress = self.lock();
         if !progress.waiting {
+            let now = time::now();
             progress.waiting = true;
             if let Some(clock) = &progress.clock {
-                clock.pause(time::now());
+                clock.pause(now);
+            }
+            if let Some(pace) = &mut progress.pace {
+                pace.wait(now);
             }
         }
     }
@@ -223,6 +246,9 @@ impl UploadObserver for UploadState {
         progress.bytes += bytes as u64;
         progress.finished |= whole;
         progress.resume(now);
+        if let Some(pace) = &mut progress.pace {
+            pace.passed(bytes);
+        }
     }
 
     fn broken(&self, malformed: bool) {
@@ -233,5 +259,96 @@ impl UploadObserver for UploadState {
             ProxyError::ClientGone
         });
         progress.resume(time::now());
+    }
+}
+
+/// Whether a caller's body comes fast enough: so many bytes in each ten seconds that we wait for
+/// it. Time in which the upstream does not read is not counted.
+struct Pace {
+    /// Bytes that end a stretch, and begin the next.
+    quota: u64,
+    bytes: u64,
+    /// Time waited in this stretch, up to the wait that goes on.
+    waited: Duration,
+    since: Option<Instant>,
+}
+
+impl Pace {
+    const STRETCH: Duration = Duration::from_secs(10);
+
+    const fn new(rate: u64) -> Self {
+        Self {
+            quota: rate.saturating_mul(Self::STRETCH.as_secs()),
+            bytes: 0,
+            waited: Duration::ZERO,
+            since: None,
+        }
+    }
+
+    const fn wait(&mut self, now: Instant) {
+        self.since = Some(now);
+    }
+
+    fn resume(&mut self, now: Instant) {
+        if let Some(since) = self.since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
+    }
+
+    fn passed(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if self.bytes >= self.quota {
+            self.bytes = 0;
+            self.waited = Duration::ZERO;
+        }
+    }
+
+    /// When it will have been too slow, if nothing comes and we wait until then, and whether it is
+    /// so by now.
+    fn due(&self, now: Instant) -> (Instant, bool) {
+        let at = self.since.unwrap_or(now) + Self::STRETCH.saturating_sub(self.waited);
+        (at, self.since.is_some() && at <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_body_is_too_slow_after_ten_seconds_of_waiting_for_less_than_the_rate() {
+        let start = time::now();
+        let at = |after| start + seconds(after);
+        let mut pace = Pace::new(100);
+        assert_eq!(pace.due(at(0)), (at(10), false), "nothing is waited for");
+        pace.wait(at(0));
+        assert_eq!(pace.due(at(9)), (at(10), false));
+        pace.resume(at(9));
+        pace.passed(999);
+        // The upstream does not read for a minute.
+        assert_eq!(pace.due(at(69)), (at(70), false));
+        pace.wait(at(69));
+        assert_eq!(pace.due(at(70)), (at(70), true));
+        pace.resume(at(70));
+        pace.passed(1);
+        pace.wait(at(70));
+        assert_eq!(pace.due(at(79)), (at(80), false), "a stretch was paid for");
+    }
+
+    #[test]
+    fn a_body_of_the_rate_is_never_too_slow() {
+        let start = time::now();
+        let mut pace = Pace::new(7);
+        for second in 0..100 {
+            pace.wait(start + seconds(second));
+            let now = start + seconds(second + 1);
+            assert!(!pace.due(now).1, "after {second} seconds");
+            pace.resume(now);
+            pace.passed(7);
+        }
     }
 }

@@ -113,8 +113,9 @@ impl Moved {
 }
 
 impl Tap for Rc<Moved> {
-    fn read(&self, bytes: usize) {
-        self.count(Direction::Up, &self.up, bytes);
+    fn read(&self, bytes: &[u8]) -> bool {
+        self.count(Direction::Up, &self.up, bytes.len());
+        true
     }
 
     fn wrote(&self, bytes: usize) {

@@ -22,7 +22,7 @@ use prometheus::{
 };
 
 pub use self::breaker::BreakerMetrics;
-pub use self::route::{ListenerMetrics, OpenConnection, RouteMetrics};
+pub use self::route::{Crowded, ListenerMetrics, OpenConnection, RouteMetrics};
 pub use self::tls::{Reload, TlsMetrics};
 pub use self::upstream::{Direction, DnsFailure, Hedged, Refusal, UpstreamMetrics};
 use super::gauges;
@@ -81,6 +81,8 @@ struct Families {
     upstream_tls_failures: IntCounterVec,
     tls_expiry: IntGaugeVec,
     tls_reloads: IntCounterVec,
+    http2_floods: IntCounterVec,
+    upstream_http2_floods: IntCounterVec,
     dns_resolutions: IntCounterVec,
     dns_failures: IntCounterVec,
     access_log_lines: IntCounter,
@@ -149,6 +151,8 @@ impl Metrics {
             upstream_tls_failures: counter(&names::UPSTREAM_TLS_FAILURES)?,
             tls_expiry: gauge(&names::TLS_EXPIRY)?,
             tls_reloads: counter(&names::TLS_RELOADS)?,
+            http2_floods: counter(&names::HTTP2_FLOODS)?,
+            upstream_http2_floods: counter(&names::UPSTREAM_HTTP2_FLOODS)?,
             dns_resolutions: counter(&names::DNS_RESOLUTIONS)?,
             dns_failures: counter(&names::DNS_FAILURES)?,
             access_log_lines: plain(&names::ACCESS_LOG_LINES)?,

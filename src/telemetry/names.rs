@@ -230,10 +230,14 @@ families! {
         "Open client connections.";
     DOWNSTREAM_ACCEPTED = Counter "outrigger_downstream_connections_accepted_total" [LISTENER],
         "Client connections accepted and served.";
-    DOWNSTREAM_REJECTED = Counter "outrigger_downstream_connections_rejected_total" [LISTENER],
-        "Client connections closed at accept because max_connections were open.";
+    DOWNSTREAM_REJECTED = Counter "outrigger_downstream_connections_rejected_total" [LISTENER, REASON],
+        "Client connections closed at accept, by the limit that was reached.";
     DOWNSTREAM_HEADER_TIMEOUTS = Counter "outrigger_downstream_header_timeouts_total" [LISTENER],
         "Client connections closed because a request head took too long.";
+    HTTP2_FLOODS = Counter "outrigger_http2_floods_total" [LISTENER, REASON],
+        "HTTP/2 connections of clients closed because of what they sent too much of.";
+    UPSTREAM_HTTP2_FLOODS = Counter "outrigger_upstream_http2_floods_total" [UPSTREAM, REASON],
+        "HTTP/2 connections to upstreams closed because of what those sent too much of.";
 
     DOWNSTREAM_TLS_HANDSHAKES = Counter "outrigger_downstream_tls_handshakes_total" [LISTENER],
         "TLS handshakes of callers that were completed.";

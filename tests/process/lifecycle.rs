@@ -317,7 +317,7 @@ routes = [{{ upstream = "api" }}]
     assert_eq!(Client::connect(address).get("/").status, 200);
     daemon.await_metric(
         "outrigger_downstream_connections_rejected_total",
-        &[edge],
+        &[edge, ("reason", "max_connections")],
         1.0,
     );
 }

@@ -501,6 +501,7 @@ fn a_wait_for_a_connection_is_not_the_upstreams_idleness() {
 #[test]
 fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
     use outrigger::config::model;
+    use outrigger::net::frames::Flood;
     use outrigger::pool::{
         Checkout, Closed, Connection, Limits, Observer, Pool, Settings, Upload, Want,
     };
@@ -509,6 +510,7 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
         fn opened(&self, _: Duration) {}
         fn reused(&self) {}
         fn closed(&self, _: Closed) {}
+        fn flooded(&self, _: Flood) {}
     }
     async fn dial(pool: &std::sync::Arc<Pool>, port: u16) -> Connection {
         let at = outrigger::net::Address::from(([192, 0, 2, 1], port));

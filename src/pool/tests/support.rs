@@ -20,6 +20,7 @@ use tokio::task::LocalSet;
 use crate::config::model::{Http2, Protocol};
 use crate::lifecycle::tasks;
 use crate::net::Address;
+use crate::net::frames::Flood;
 use crate::pool::{
     Checkout, Closed, Connection, Dial, Dialed, Download, Granted, Inbound, Limits, Observer, Pool,
     SendError, Settings, Socket, Spoken, Upload, Want, Way,
@@ -258,6 +259,7 @@ pub(super) struct Told {
     pub(super) opened: AtomicUsize,
     pub(super) reused: AtomicUsize,
     pub(super) closed: Mutex<Vec<Closed>>,
+    pub(super) floods: Mutex<Vec<Flood>>,
 }
 
 impl Told {
@@ -284,6 +286,10 @@ impl Observer for Teller {
 
     fn closed(&self, why: Closed) {
         self.0.closed.lock().unwrap().push(why);
+    }
+
+    fn flooded(&self, flood: Flood) {
+        self.0.floods.lock().unwrap().push(flood);
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::Metrics;
+use super::words::words;
+use crate::net::frames::Flood;
 use crate::proxy::error::Reason;
 use crate::tls;
 
@@ -17,7 +19,10 @@ impl Metrics {
         ListenerMetrics {
             open: families.downstream_connections.with_label_values(&[name]),
             accepted: families.downstream_accepted.with_label_values(&[name]),
-            rejected: families.downstream_rejected.with_label_values(&[name]),
+            rejected: Crowded::ALL.map(|limit| {
+                let labels = [name, limit.as_str()];
+                families.downstream_rejected.with_label_values(&labels)
+            }),
             header_timeouts: families
                 .downstream_header_timeouts
                 .with_label_values(&[name]),
@@ -27,6 +32,10 @@ impl Metrics {
             handshake_failures: tls::Reason::ALL.map(|reason| {
                 let vec = &families.downstream_tls_failures;
                 vec.with_label_values(&[name, reason.word()])
+            }),
+            floods: Flood::ALL.map(|flood| {
+                let labels = [name, flood.word()];
+                families.http2_floods.with_label_values(&labels)
             }),
             unrouted: self.route(name, "", ""),
         }
@@ -53,10 +62,11 @@ impl Metrics {
 pub struct ListenerMetrics {
     open: IntGauge,
     accepted: IntCounter,
-    rejected: IntCounter,
+    rejected: [IntCounter; Crowded::ALL.len()],
     header_timeouts: IntCounter,
     handshakes: IntCounter,
     handshake_failures: [IntCounter; tls::Reason::ALL.len()],
+    floods: [IntCounter; Flood::ALL.len()],
     /// Counts requests that no route matched or that were not valid: route and upstream are empty.
     pub unrouted: RouteMetrics,
 }
@@ -69,9 +79,9 @@ impl ListenerMetrics {
         OpenConnection(self.open.clone())
     }
 
-    /// Counts a connection closed at accept because `max_connections` were open.
-    pub fn connection_rejected(&self) {
-        self.rejected.inc();
+    /// Counts a connection closed at accept because as many as this limit allows were open.
+    pub fn connection_rejected(&self, limit: Crowded) {
+        self.rejected[limit as usize].inc();
     }
 
     /// Counts a connection closed because a request head took too long.
@@ -87,6 +97,21 @@ impl ListenerMetrics {
     /// Counts a TLS handshake that failed.
     pub fn handshake_failed(&self, reason: tls::Reason) {
         self.handshake_failures[reason as usize].inc();
+    }
+
+    /// Counts an HTTP/2 connection closed because its client sends too much of this.
+    pub fn flooded(&self, flood: Flood) {
+        self.floods[flood as usize].inc();
+    }
+}
+
+words! {
+    /// A limit of open connections, named as its key.
+    pub Crowded {
+        /// Those of the listener.
+        Listener = "max_connections",
+        /// Those from one address.
+        Client = "max_connections_per_client",
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::upstream::{ACTIONS, VERDICTS, index};
 use super::*;
+use crate::net::frames::Flood;
 use crate::pool::{Closed, Observer as _};
 use crate::proxy::error::Reason;
 use crate::resilience::Verdict;
@@ -135,6 +136,7 @@ fn upstream_events_reach_their_series() {
     for reason in Closed::ALL {
         upstream.closed(reason);
     }
+    upstream.flooded(Flood::Headers);
     upstream.resolved();
     upstream.resolution_failed(DnsFailure::NotFound);
 
@@ -170,6 +172,8 @@ fn upstream_events_reach_their_series() {
             format!("pool_connections_closed_total{{reason=\"{reason}\",upstream=\"search\"}}");
         expect(&series, 1.0);
     }
+    let series = "upstream_http2_floods_total{reason=\"headers\",upstream=\"search\"}";
+    expect(series, 1.0);
     expect("dns_resolutions_total{upstream=\"search\"}", 2.0);
     expect(
         "dns_failures_total{reason=\"not_found\",upstream=\"search\"}",
@@ -234,6 +238,9 @@ fn words_are_indexed_by_their_order() {
     for (index, verdict) in VERDICTS.into_iter().enumerate() {
         assert_eq!(verdict as usize, index);
     }
+    for (index, flood) in Flood::ALL.into_iter().enumerate() {
+        assert_eq!(flood as usize, index);
+    }
     for (index, reason) in Closed::ALL.into_iter().enumerate() {
         assert_eq!(reason as usize, index);
     }
@@ -260,15 +267,28 @@ fn an_open_connection_is_counted_until_its_guard_is_dropped() {
     assert_eq!(open(), 1.0);
     drop(second);
     assert_eq!(open(), 0.0);
-    listener.connection_rejected();
+    listener.connection_rejected(Crowded::Client);
     listener.header_timed_out();
+    listener.flooded(Flood::Resets);
     let seen = scrape(&metrics, &[]);
     for (name, value) in [
         ("connections_accepted_total", 2.0),
-        ("connections_rejected_total", 1.0),
         ("header_timeouts_total", 1.0),
     ] {
         let series = format!("outrigger_downstream_{name}{{listener=\"edge\"}}");
+        assert_eq!(seen[&series], value, "{series}");
+    }
+    for (family, reason, value) in [
+        (
+            "downstream_connections_rejected",
+            "max_connections_per_client",
+            1.0,
+        ),
+        ("downstream_connections_rejected", "max_connections", 0.0),
+        ("http2_floods", "resets", 1.0),
+        ("http2_floods", "ping", 0.0),
+    ] {
+        let series = format!("outrigger_{family}_total{{listener=\"edge\",reason=\"{reason}\"}}");
         assert_eq!(seen[&series], value, "{series}");
     }
 }

@@ -6,6 +6,7 @@ use prometheus::{Histogram, IntCounter, IntCounterVec};
 
 use super::Metrics;
 use super::words::words;
+use crate::net::frames::Flood;
 use crate::pool::{self, Closed};
 use crate::resilience::Verdict;
 use crate::resilience::fault::Action;
@@ -44,6 +45,7 @@ impl Metrics {
             opened: one(&families.pool_opened),
             reused: one(&families.pool_reused),
             closed: Closed::ALL.map(|reason| with(&families.pool_closed, reason.as_str())),
+            floods: Flood::ALL.map(|flood| with(&families.upstream_http2_floods, flood.word())),
             connect_duration: families.connect_duration.with_label_values(&[name]),
             tls_failures: tls::Reason::ALL
                 .map(|reason| with(&families.upstream_tls_failures, reason.word())),
@@ -76,6 +78,7 @@ pub struct UpstreamMetrics {
     opened: IntCounter,
     reused: IntCounter,
     closed: [IntCounter; Closed::ALL.len()],
+    floods: [IntCounter; Flood::ALL.len()],
     connect_duration: Histogram,
     tls_failures: [IntCounter; tls::Reason::ALL.len()],
     resolutions: IntCounter,
@@ -194,6 +197,10 @@ impl pool::Observer for UpstreamMetrics {
 
     fn closed(&self, why: Closed) {
         self.closed[why as usize].inc();
+    }
+
+    fn flooded(&self, flood: Flood) {
+        self.floods[flood as usize].inc();
     }
 }
 

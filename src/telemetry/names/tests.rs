@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::net::frames::Flood;
 use crate::pool::Closed;
 use crate::proxy::error::Reason;
 use crate::resilience::breaker::State;
 use crate::resilience::retry::{Denied, Why};
 use crate::telemetry::metrics::upstream::ACTIONS;
-use crate::telemetry::metrics::{DnsFailure, Hedged, Refusal, Reload};
+use crate::telemetry::metrics::{Crowded, DnsFailure, Hedged, Refusal, Reload};
 use crate::tls;
 
 const LABELS: [&str; 16] = [
@@ -87,6 +88,8 @@ fn the_manual_explains_every_word() {
     let manual = include_str!("../../../docs/metrics.md");
     let words = (Reason::ALL.iter().map(|word| word.as_str()))
         .chain(Closed::ALL.iter().map(|word| word.as_str()))
+        .chain(Crowded::ALL.iter().map(|word| word.as_str()))
+        .chain(Flood::ALL.iter().map(|word| word.word()))
         .chain(State::ALL.iter().map(|word| word.as_str()))
         .chain(Why::ALL.iter().map(|word| word.as_str()))
         .chain(Denied::ALL.iter().map(|word| word.as_str()))
