@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::dial;
+use super::extended::{self, Extended};
 use super::http2;
 use super::interim::Interim;
 use super::persistence::{Persistence, persistence};
@@ -50,6 +51,7 @@ enum Carrier {
     Http2 {
         /// The rest of the upload, before the slot: it is broken off first.
         uploading: Option<Uploading>,
+        tunnel: Extended,
         slot: Slot,
     },
 }
@@ -172,6 +174,23 @@ pub(super) async fn open(dialing: Dialing, way: &Arc<Way>) -> io::Result<Fresh> 
     Ok(opened)
 }
 
+/// Opens a connection on which HTTP/1.1 is spoken, for an exchange that nobody shares.
+///
+/// # Errors
+///
+/// # Cancel safety
+///
+/// As [`open`].
+pub(super) async fn open_http1(dialing: Dialing, way: &Arc<Way>) -> io::Result<Connection> {
+    let started = crate::time::now();
+    let pool = Arc::clone(&dialing.pool);
+    let socket = pool.dial.dial_http1(&dialing.endpoint, way).await?;
+    let now = crate::time::now();
+    pool.observer.opened(now.saturating_duration_since(started));
+    let opened = http1(dialing, socket, now).await?;
+    Ok(Connection::http1(opened, pool, false))
+}
+
 /// Starts the task of a fresh socket.
 async fn http1(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<Shelved> {
     let Dialing {
@@ -263,6 +282,7 @@ impl Connection {
     pub(super) fn stream(slot: Slot, reused: bool) -> Self {
         let carrier = Carrier::Http2 {
             uploading: None,
+            tunnel: Extended::No,
             slot,
         };
         Self { carrier, reused }
@@ -274,13 +294,20 @@ impl Connection {
     }
 
     /// Readies it for a request whose response may turn it into a tunnel.
-    pub fn may_upgrade(&self) {
-        if let Carrier::Http1 {
-            lease: Some(lease), ..
-        } = &self.carrier
-        {
-            lease.upgrades.store(true, Relaxed);
+    pub fn may_upgrade(&mut self) {
+        match &mut self.carrier {
+            Carrier::Http1 { lease, .. } => {
+                if let Some(lease) = lease {
+                    lease.upgrades.store(true, Relaxed);
+                }
+            }
+            Carrier::Http2 { tunnel, .. } => *tunnel = Extended::Asked,
         }
+    }
+
+    /// Whether it is a stream of HTTP/2.
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.carrier, Carrier::Http2 { .. })
     }
 
     /// What is left of it after a response that made it a tunnel; `None` where it broke meanwhile.
@@ -289,8 +316,14 @@ impl Connection {
     ///
     /// Dropping the future closes the connection.
     pub async fn into_raw(self) -> Option<Raw> {
-        let Carrier::Http1 { lease, .. } = self.carrier else {
-            return None;
+        let lease = match self.carrier {
+            Carrier::Http1 { lease, .. } => lease,
+            Carrier::Http2 { tunnel, slot, .. } => {
+                let Extended::Open(duplex) = tunnel else {
+                    return None;
+                };
+                return Some(Raw::stream(*duplex, slot));
+            }
         };
         let mut lease = lease?;
         let Left { stream, place } = lease.left.take()?.await.ok()?;
@@ -323,6 +356,11 @@ impl Connection {
                 Ok(Sent::Http1(lease.sender.try_send_request(request)))
             }
             Carrier::Http1 { lease: None, .. } => Err(SendError::Unsent(Box::new(request))),
+            Carrier::Http2 {
+                slot,
+                tunnel: Extended::Asked,
+                ..
+            } => extended::begin(slot, &request).map(Sent::Extended),
             Carrier::Http2 { slot, .. } => stream::begin(slot, request, interim).map(Sent::Http2),
         };
         async move {
@@ -332,6 +370,13 @@ impl Connection {
                     let (response, rest) = begun.answered().await?;
                     if let Carrier::Http2 { uploading, .. } = &mut self.carrier {
                         *uploading = rest;
+                    }
+                    return Ok(response);
+                }
+                Sent::Extended(begun) => {
+                    let (response, opened) = begun.answered().await?;
+                    if let Carrier::Http2 { tunnel, .. } = &mut self.carrier {
+                        *tunnel = opened;
                     }
                     return Ok(response);
                 }
@@ -404,6 +449,7 @@ impl Connection {
 enum Sent<F> {
     Http1(F),
     Http2(Box<stream::Begun>),
+    Extended(Box<extended::Begun>),
 }
 
 impl Shelved {

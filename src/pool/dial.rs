@@ -47,6 +47,11 @@ pub type Dialed = Pin<Box<dyn Future<Output = io::Result<Socket>>>>;
 pub trait Dial: Send + Sync {
     /// Opens a stream to `endpoint`, or to another address of its host.
     fn dial(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed;
+
+    /// As [`Self::dial`], for a connection on which HTTP/1.1 is to be spoken whatever else could be.
+    fn dial_http1(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
+        self.dial(endpoint, way)
+    }
 }
 
 /// Opens sockets, those of TCP without Nagle's delay. A failed handshake is an error whose cause is a
@@ -65,8 +70,18 @@ impl DialSocket {
 
 impl Dial for DialSocket {
     fn dial(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
+        self.dial_for(self.protocol, endpoint, way)
+    }
+
+    fn dial_http1(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
+        self.dial_for(Protocol::Http1, endpoint, way)
+    }
+}
+
+impl DialSocket {
+    fn dial_for(&self, protocol: Protocol, endpoint: &Address, way: &Arc<Way>) -> Dialed {
         let (endpoint, way) = (endpoint.clone(), Arc::clone(way));
-        let (protocol, tls) = (self.protocol, self.tls.clone());
+        let tls = self.tls.clone();
         Box::pin(async move {
             let connect = |address| async move { SocketStream::connect(&address).await };
             let socket = Arc::new(way.connect(&endpoint, connect).await?);

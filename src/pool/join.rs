@@ -192,6 +192,17 @@ impl Dialing {
         .connection(&pool)
     }
 
+    /// Opens a connection on which HTTP/1.1 is spoken, for an exchange that nobody shares.
+    ///
+    /// # Errors
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Self::open`].
+    pub async fn open_http1(self, way: &Arc<Way>) -> io::Result<Connection> {
+        connection::open_http1(self, way).await
+    }
+
     /// Starts the dial's task, with a first share in it.
     fn begin(self, way: Arc<Way>, connect: Option<Duration>) -> Joining {
         let (end, ended) = oneshot::channel();

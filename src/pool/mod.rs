@@ -15,6 +15,7 @@
 mod body;
 mod connection;
 mod dial;
+mod extended;
 mod gate;
 mod http2;
 mod inbound;
@@ -243,6 +244,12 @@ impl Pool {
             observer: observer.into(),
             shelf: Mutex::new(Shelf::new(workers)),
         })
+    }
+
+    /// Whether a request that is to turn its connection into a tunnel needs one of HTTP/1.1 of its own:
+    /// where ALPN could agree on HTTP/2, as few upstreams take extended CONNECT.
+    pub fn upgrades_alone(&self) -> bool {
+        self.settings.protocol == Protocol::Auto && self.settings.tls
     }
 
     /// Its limits.

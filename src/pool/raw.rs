@@ -5,11 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connection::Lease;
+use super::shared::Slot;
 use super::{Closed, Observer, Place, Stream};
-use crate::net::Rewound;
+use crate::net::{Duplex, Rewound};
 
 /// The bytes of one connection. It holds the connection's place; dropping it closes the socket.
 pub struct Raw {
@@ -18,7 +20,16 @@ pub struct Raw {
     observer: Option<Arc<dyn Observer>>,
     /// Tells of the end, where it was HTTP before.
     _lease: Option<Box<Lease>>,
-    _place: Place,
+    _hold: Hold,
+}
+
+/// What is given back at its end.
+#[expect(dead_code, reason = "they act by being dropped")]
+enum Hold {
+    /// The place of a connection.
+    Place(Place),
+    /// That of a stream.
+    Slot(Slot),
 }
 
 impl Raw {
@@ -33,7 +44,17 @@ impl Raw {
             stream,
             observer: None,
             _lease: Some(lease),
-            _place: place,
+            _hold: Hold::Place(place),
+        }
+    }
+
+    /// A stream of HTTP/2 that was opened by CONNECT.
+    pub(super) fn stream(duplex: Duplex, slot: Slot) -> Self {
+        Self {
+            stream: Rewound::new(Bytes::new(), Box::new(duplex)),
+            observer: None,
+            _lease: None,
+            _hold: Hold::Slot(slot),
         }
     }
 
@@ -47,7 +68,7 @@ impl Raw {
             stream,
             observer: Some(observer),
             _lease: None,
-            _place: place,
+            _hold: Hold::Place(place),
         }
     }
 }

@@ -66,8 +66,8 @@ pub(super) fn begin(
     if slot.is_closing() {
         return Err(SendError::Unsent(Box::new(request)));
     }
+    let head = head(&request, slot);
     let (parts, body) = request.into_parts();
-    let head = head(&parts, slot);
     let sent = slot.sender.send_request(head, body.is_empty());
     let Ok((response, stream)) = sent else {
         return Err(SendError::Refused(Some(Box::new(Request::from_parts(
@@ -89,11 +89,11 @@ pub(super) fn begin(
 }
 
 /// The head as HTTP/2 has it (RFC 9113 §8.2.2, §8.3.1).
-fn head(parts: &Parts, slot: &Slot) -> Request<()> {
+pub(super) fn head(request: &Request<Upload>, slot: &Slot) -> Request<()> {
     let mut head = Request::new(());
-    *head.method_mut() = parts.method.clone();
+    *head.method_mut() = request.method().clone();
     *head.version_mut() = Version::HTTP_2;
-    parts.headers.clone_into(head.headers_mut());
+    request.headers().clone_into(head.headers_mut());
     let headers = head.headers_mut();
     let host = headers.remove(HOST);
     let wants_trailers = is_grpc(headers) || takes_trailers(headers);
@@ -103,7 +103,7 @@ fn head(parts: &Parts, slot: &Slot) -> Request<()> {
     }
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let authority = authority.or_else(|| Authority::try_from(slot.endpoint().to_string()).ok());
-    let path = parts.uri.path_and_query().cloned();
+    let path = request.uri().path_and_query().cloned();
     let mut target = http::uri::Parts::default();
     target.scheme = Some(if slot.pool().settings.tls {
         Scheme::HTTPS

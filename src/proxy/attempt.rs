@@ -147,7 +147,10 @@ impl Attempt<'_, '_> {
             let broken = self.upload.as_ref().and_then(|upload| upload.broken());
             let mut outgoing = self.call.outgoing.borrow_mut();
             match sent {
-                Ok(response) => {
+                Ok(mut response) => {
+                    if connection.is_stream() {
+                        self.call.survey.prove(&mut response);
+                    }
                     let response = checked(response, self.call.survey)?;
                     return Ok((response, Carrier::Http(connection)));
                 }
@@ -283,7 +286,12 @@ impl Attempt<'_, '_> {
         let Call { caller, route, .. } = self.call;
         let pool = &route.upstream.pool;
         let (worker, address) = (caller.proxy.worker, &endpoint.endpoint().address);
-        let want = if fresh { Want::Fresh } else { Want::Any };
+        let alone = self.call.survey.upgrade.is_some() && pool.upgrades_alone();
+        let want = match (alone, fresh) {
+            (true, _) => Want::Alone,
+            (false, true) => Want::Fresh,
+            (false, false) => Want::Any,
+        };
         // One allowance for all waits, however often a kept connection turns out dead.
         let give_up = now.checked_add(route.upstream.queue_timeout);
         loop {
@@ -300,6 +308,10 @@ impl Attempt<'_, '_> {
                 Checkout::Wait(waiting) => self.wait(waiting, give_up).await?,
             };
             let connection = match granted {
+                Granted::Dial(dialing) if alone => {
+                    let way = endpoint.endpoint().way();
+                    Some(self.dial(dialing.open_http1(&way)).await?)
+                }
                 Granted::Dial(dialing) => {
                     let way = endpoint.endpoint().way();
                     self.dial(dialing.open(&way, route.timeouts.connect))

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::uri::{PathAndQuery, Uri};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use super::error::ProxyError;
 use super::forwarded::{self, Origin, Seen};
@@ -58,6 +60,18 @@ impl Survey {
         Self {
             connects: true,
             ..Self::default()
+        }
+    }
+
+    /// Answers the key of a handshake in the name of an upstream that has none: HTTP/2 does without.
+    pub(super) fn prove<B>(&self, response: &mut Response<B>) {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(Upgrade { key: Some(key), .. }) = &self.upgrade
+            && let Ok(accept) = HeaderValue::try_from(websocket::accept_key(key))
+        {
+            let headers = response.headers_mut();
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         }
     }
 
