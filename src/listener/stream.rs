@@ -9,6 +9,7 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 
@@ -149,7 +150,12 @@ fn connect(mut request: Request<Upload>) -> Option<Request<Upload>> {
     *request.method_mut() = Method::GET;
     *request.version_mut() = Version::HTTP_11;
     let key = HeaderValue::try_from(websocket::new_key()).ok()?;
+    let host = request.uri().authority().map(Authority::as_str);
+    let host = host.and_then(|host| HeaderValue::from_str(host).ok());
     let headers = request.headers_mut();
+    if let Some(host) = host {
+        headers.entry(header::HOST).or_insert(host);
+    }
     headers.insert(header::SEC_WEBSOCKET_KEY, key);
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

@@ -342,6 +342,7 @@ impl ProxyError {
     pub(super) const fn ended(self) -> Ended {
         match self {
             Self::ConnectFailed
+            | Self::Tls(_)
             | Self::ConnectTimeout
             | Self::UpstreamClosed
             | Self::UpstreamRefused => Ended::NotSent,
