@@ -17,6 +17,7 @@ use super::shared::{Shared, Slot};
 use super::{Connection, Dialing, Pool, Way};
 use crate::lifecycle::tasks;
 use crate::net::Address;
+use crate::tls::TlsError;
 
 /// Held by everybody who waits for a dial; the last to go ends it.
 pub(super) struct Interest {
@@ -74,6 +75,13 @@ pub fn is_too_long(error: &io::Error) -> bool {
 fn copy(error: &io::Error) -> io::Error {
     if is_too_long(error) {
         return io::Error::new(error.kind(), TookTooLong);
+    }
+    // With its reason, not its text alone.
+    let tls = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<TlsError>());
+    if let Some(tls) = tls {
+        return io::Error::new(error.kind(), tls.clone());
     }
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

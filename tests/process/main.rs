@@ -39,5 +39,6 @@ mod routing;
 mod scripted;
 mod timeouts;
 mod tls_listener;
+mod tls_upstream;
 mod unix;
 mod verdicts;
