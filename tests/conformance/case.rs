@@ -61,6 +61,14 @@ pub(crate) const fn case(
 }
 
 impl Case {
+    /// The connection ends as it should, but the library has no other code for it.
+    pub(crate) const fn loosely_coded(self) -> Self {
+        self.fails(
+            "h2 says PROTOCOL_ERROR of whatever it cannot read",
+            &[GoAway(PROTOCOL_ERROR)],
+        )
+    }
+
     /// It fails, for this reason and in this way.
     pub(crate) const fn fails(mut self, why: &'static str, instead: &'static [Permit]) -> Self {
         self.failure = Some((why, instead));
@@ -208,7 +216,6 @@ fn watch(peer: &mut Peer, permits: &[Permit]) -> Seen {
     const MARK: &[u8; 8] = b"the mark";
     let streams: Vec<u32> = permits.iter().filter_map(Permit::stream).collect();
     let mut seen = Seen::default();
-    let mut statuses: Vec<(u32, u16)> = Vec::new();
     peer.frame(PING, 0, 0, MARK);
     loop {
         let settled = seen.ended.iter().any(|ended| permits.contains(ended));
@@ -228,13 +235,10 @@ fn watch(peer: &mut Peer, permits: &[Permit]) -> Seen {
             PING if frame.payload == MARK => seen.alive = true,
             GOAWAY => seen.away = Some((frame.number(4), frame.number(0) & 0x7fff_ffff)),
             RST_STREAM => seen.ended.push(Reset(stream, frame.number(0))),
-            HEADERS => statuses.extend(status(peer.fields()).map(|status| (stream, status))),
             _ => {}
         }
         if matches!(frame.kind, HEADERS | DATA) && frame.has(END_STREAM) {
-            let status = statuses.iter().rev().find(|status| status.0 == stream);
-            let status = status.map_or(0, |status| status.1);
-            seen.ended.push(Status(stream, status));
+            seen.ended.push(Status(stream, peer.status(stream)));
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::peer::{block, request};
 /// The GOAWAY may be left out.
 const NO_PREFACE: &[Permit] = &[Permit::GoAway(PROTOCOL_ERROR), Permit::Closed];
 
+const UNSETTLED: &str = "h2 takes any frame for the first";
+
 #[test]
 fn the_preface_comes_first() {
     run_on(
@@ -61,10 +63,11 @@ fn the_preface_comes_first() {
                 |peer| {
                     peer.start_over();
                     peer.write(PREFACE);
-                    peer.get(1, "/bad");
+                    peer.get(1, "/");
                 },
                 NO_PREFACE,
-            ),
+            )
+            .fails(UNSETTLED, &[Permit::Status(1, 200)]),
             case(
                 "3.4 PING behind, and SETTINGS after that",
                 |peer| {
@@ -74,7 +77,8 @@ fn the_preface_comes_first() {
                     peer.settings(&[]);
                 },
                 NO_PREFACE,
-            ),
+            )
+            .fails(UNSETTLED, &[Permit::Alive]),
         ],
     );
 }

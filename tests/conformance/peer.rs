@@ -1,7 +1,9 @@
 //! A caller that may do anything: frames as they are asked for, and a record of what came back.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use crate::case;
 use crate::h2raw::{
     self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Field, Frame, Gone, HEADERS, Link,
     Message, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, hpack,
@@ -14,6 +16,8 @@ pub(crate) struct Peer {
     link: Link,
     /// The fields of the latest block that was read.
     latest: Vec<Field>,
+    /// The final status on each stream.
+    statuses: HashMap<u32, u16>,
     /// The greatest stream that a HEADERS frame named.
     highest: u32,
     /// Frames that were read, for whoever looks for a mistake.
@@ -51,6 +55,7 @@ impl Peer {
             address,
             link: Link::over(h2raw::socket(address, PATIENCE)),
             latest: Vec::new(),
+            statuses: HashMap::new(),
             highest: 0,
             told: Vec::new(),
         }
@@ -209,6 +214,9 @@ impl Peer {
         if frame.kind == HEADERS {
             // At once: the blocks after it may refer to it.
             self.latest = self.link.block(&frame)?;
+            let status = case::status(&self.latest);
+            self.statuses
+                .extend(status.map(|status| (frame.stream, status)));
         }
         Ok(frame)
     }
@@ -227,6 +235,11 @@ impl Peer {
     /// The fields of the HEADERS that came last.
     pub(crate) fn fields(&self) -> &[Field] {
         &self.latest
+    }
+
+    /// The final status that came on this stream; 0 where none did.
+    pub(crate) fn status(&self, stream: u32) -> u16 {
+        self.statuses.get(&stream).copied().unwrap_or(0)
     }
 
     /// What reads the proxy's field blocks.

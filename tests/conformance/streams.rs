@@ -66,7 +66,8 @@ fn half_closed() {
                 peer.data(1, b"x", true);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        ),
+        )
+        .loosely_coded(),
         case(
             "5.1 half-closed (remote): HEADERS",
             |peer| {
@@ -74,7 +75,8 @@ fn half_closed() {
                 peer.headers(1, &[("x-trailer", "1")], true);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        ),
+        )
+        .loosely_coded(),
         case(
             "5.1 half-closed (remote): CONTINUATION",
             |peer| {
@@ -110,7 +112,8 @@ fn half_closed() {
                 peer.data(1, b"y", false);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        ),
+        )
+        .loosely_coded(),
         case(
             "5.1 half-closed (remote) by trailers: DATA",
             |peer| {
@@ -119,7 +122,8 @@ fn half_closed() {
                 peer.data(1, b"y", false);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        ),
+        )
+        .loosely_coded(),
     ]);
 }
 

@@ -17,6 +17,7 @@
 mod support;
 
 #[path = "../support/h2raw/mod.rs"]
+#[expect(dead_code, reason = "shared with suites that use more of it")]
 mod h2raw;
 
 mod case;
