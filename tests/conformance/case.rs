@@ -1,12 +1,14 @@
 //! Runs a family of cases: what a caller did, and whether what followed is permitted.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::h2raw::{DATA, END_STREAM, End, Field, GOAWAY, Gone, HEADERS, PING, RST_STREAM};
-use crate::peer::Peer;
+use crate::peer::{Peer, Site};
 use crate::support::daemon::Daemon;
+use crate::support::tls::{Ca, Trust};
 use crate::support::upstream::{Call, Step, Upstream, message, reply};
 
 pub(crate) const NO_ERROR: u32 = 0;
@@ -84,23 +86,31 @@ pub(crate) const MALFORMED: &[Permit] = &[
     GoAway(PROTOCOL_ERROR),
 ];
 
-/// Runs the cases of a family, each on a connection of its own.
+/// Runs the cases of a family, each on a connection of its own: without TLS, and once more within.
 #[track_caller]
 pub(crate) fn run(cases: &[Case]) {
     run_on("auto", cases);
 }
 
-/// The same on this listener.
+/// The same, without TLS on this listener.
 #[track_caller]
 pub(crate) fn run_on(listener: &str, cases: &[Case]) {
     let upstream = Upstream::start(answer);
-    let daemon = Daemon::start(&config(&upstream));
-    let address = daemon.address(listener);
+    let ca = Ca::new("of the listener");
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let daemon = Daemon::start(&config(&upstream, &ca.leaf().write(folder.path())));
+    let trust = Trust::of(&ca).offering(&["h2"]);
+    let site = |listener, trust| Site {
+        address: daemon.address(listener),
+        trust,
+    };
     let mut wrong = String::new();
-    for case in cases {
-        let found = judge(address, case).and_then(|()| fresh(address));
-        if let Err(why) = found {
-            let _ = writeln!(wrong, "\n{}: {why}", case.name);
+    for site in [site(listener, None), site("tls", Some(Arc::new(trust)))] {
+        for case in cases {
+            if let Err(why) = judge(&site, case).and_then(|()| fresh(&site)) {
+                let over = site.trust.as_ref().map_or("", |_| " (TLS)");
+                let _ = writeln!(wrong, "\n{}{over}: {why}", case.name);
+            }
         }
     }
     let requests = upstream.seen().requests.into_iter();
@@ -111,8 +121,8 @@ pub(crate) fn run_on(listener: &str, cases: &[Case]) {
     daemon.await_metric("outrigger_bulkhead_in_flight", &[], 0.0);
 }
 
-/// An upstream `api` that nothing keeps from being asked, on two listeners.
-fn config(upstream: &Upstream) -> String {
+/// An upstream `api` that nothing keeps from being asked, on three listeners.
+fn config(upstream: &Upstream, (cert, key): &(PathBuf, PathBuf)) -> String {
     format!(
         r#"
 [defaults.downstream.http2]
@@ -138,6 +148,11 @@ name = "prior"
 address = "127.0.0.1:0"
 protocol = "http2"
 routes = [{{ upstream = "api" }}]
+[[listeners]]
+name = "tls"
+address = "127.0.0.1:0"
+routes = [{{ upstream = "api" }}]
+tls = {{ cert = {cert:?}, key = {key:?} }}
 "#,
         upstream.url()
     )
@@ -191,9 +206,9 @@ struct Seen {
     gone: Option<Gone>,
 }
 
-fn judge(address: SocketAddr, case: &Case) -> Result<(), String> {
+fn judge(site: &Site, case: &Case) -> Result<(), String> {
     let watched = |permits: &[Permit]| {
-        let mut peer = Peer::new(address);
+        let mut peer = Peer::new(site);
         let acted = catch_unwind(AssertUnwindSafe(|| (case.act)(&mut peer)));
         acted.map_err(|_| format!("stopped on the way; {}", peer.told()))?;
         let seen = watch(&mut peer, permits);
@@ -218,7 +233,12 @@ fn watch(peer: &mut Peer, permits: &[Permit]) -> Seen {
     let mut seen = Seen::default();
     peer.frame(PING, 0, 0, MARK);
     loop {
-        let settled = seen.ended.iter().any(|ended| permits.contains(ended));
+        let ended = |stream| {
+            seen.ended
+                .iter()
+                .any(|ended| ended.stream() == Some(stream))
+        };
+        let settled = streams.iter().any(|stream| ended(*stream));
         let waits = !streams.is_empty() && !settled && !permits.contains(&Alive);
         if seen.alive && !waits {
             return seen;
@@ -277,8 +297,8 @@ impl Seen {
 }
 
 /// That somebody else gets an answer.
-fn fresh(address: SocketAddr) -> Result<(), String> {
-    let mut peer = Peer::new(address);
+fn fresh(site: &Site) -> Result<(), String> {
+    let mut peer = Peer::new(site);
     peer.get(1, "/fresh");
     let message = peer.message(1);
     if message.status() == 200 && message.data == b"ok" && message.end == End::Whole {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::case;
 use crate::h2raw::{
@@ -9,10 +10,31 @@ use crate::h2raw::{
     Message, PING, PREFACE, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, hpack,
 };
 use crate::support::PATIENCE;
+use crate::support::tls::{TlsCaller, Trust};
+
+/// Where a listener is, and what a caller trusts if that speaks TLS.
+#[derive(Clone)]
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) trust: Option<Arc<Trust>>,
+}
+
+impl Site {
+    /// A new connection on which HTTP/2 is agreed, or known before.
+    fn connect(&self) -> Link {
+        let socket = h2raw::socket(self.address, PATIENCE);
+        let Some(trust) = &self.trust else {
+            return Link::over(socket);
+        };
+        let caller = TlsCaller::over(socket, trust).expect("a handshake");
+        assert_eq!(caller.alpn(), Some(&b"h2"[..]));
+        Link::over(caller.stream)
+    }
+}
 
 /// One connection to the proxy.
 pub(crate) struct Peer {
-    address: SocketAddr,
+    site: Site,
     link: Link,
     /// The fields of the latest block that was read.
     latest: Vec<Field>,
@@ -42,18 +64,18 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 
 impl Peer {
     /// A client that has said what clients say first.
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        let peer = Self::silent(address);
+    pub(crate) fn new(site: &Site) -> Self {
+        let peer = Self::silent(site);
         peer.link.write(PREFACE);
         peer.link.send(&Frame::new(SETTINGS, 0, 0, &[]));
         peer
     }
 
     /// One that has said nothing.
-    fn silent(address: SocketAddr) -> Self {
+    fn silent(site: &Site) -> Self {
         Self {
-            address,
-            link: Link::over(h2raw::socket(address, PATIENCE)),
+            site: site.clone(),
+            link: site.connect(),
             latest: Vec::new(),
             statuses: HashMap::new(),
             highest: 0,
@@ -63,7 +85,7 @@ impl Peer {
 
     /// Starts over without saying anything first.
     pub(crate) fn start_over(&mut self) {
-        *self = Self::silent(self.address);
+        *self = Self::silent(&self.site);
     }
 
     pub(crate) fn highest(&self) -> u32 {
