@@ -1,7 +1,10 @@
 //! RFC 9113 §8.1 messages: their parts, their lengths, their trailers, and what is malformed.
 
 use crate::case::Permit::{Alive, GoAway, Reset, Status};
-use crate::case::{MALFORMED, NO_ERROR, PROTOCOL_ERROR, Permit, STREAM_CLOSED, case, run, status};
+use crate::case::{
+    ENHANCE_YOUR_CALM, MALFORMED, NO_ERROR, PROTOCOL_ERROR, Permit, STREAM_CLOSED, case, run,
+    status,
+};
 use crate::h2raw::{DATA, END_STREAM, HEADERS, RST_STREAM};
 use crate::peer::{block, request};
 
@@ -284,7 +287,19 @@ fn answers() {
             &[Alive],
         ),
         case(
-            "8.8.4 a head that is too large",
+            "10.5.1 a head that is too large",
+            |peer| {
+                // Four thousand bytes, remembered and repeated.
+                let mut fields = block(&request("GET", "/bad"));
+                fields.extend(b"\x40\x03x-a\x7f\xa1\x1e");
+                fields.extend([b'y'; 4000]);
+                fields.extend([0xbe; 30]);
+                peer.block(1, &fields, true);
+            },
+            TOO_LARGE,
+        ),
+        case(
+            "10.5.1 a head that is too large as it comes",
             |peer| {
                 let long = "y".repeat(15_000);
                 peer.frame(HEADERS, END_STREAM, 1, &block(&request("GET", "/bad")));
@@ -292,10 +307,17 @@ fn answers() {
                     peer.continuation(1, &block(&[(name, &long)]), name == "x-e");
                 }
             },
-            TOO_LARGE,
+            FAR_TOO_LARGE,
         ),
     ]);
 }
 
 /// Told by a status or not at all.
 const TOO_LARGE: &[Permit] = &[Status(1, 431), Reset(1, PROTOCOL_ERROR)];
+
+/// The connection may end for it (§10.5).
+const FAR_TOO_LARGE: &[Permit] = &[
+    Status(1, 431),
+    Reset(1, PROTOCOL_ERROR),
+    GoAway(ENHANCE_YOUR_CALM),
+];

@@ -306,7 +306,7 @@ impl Peer {
     pub(crate) fn setting(&mut self, id: u16, default: u32) -> u32 {
         let frame = self.find(SETTINGS, |frame| !frame.has(ACK));
         let of_id = |setting: &&[u8]| setting[..2] == id.to_be_bytes();
-        let last = frame.payload.chunks_exact(6).filter(of_id).next_back();
+        let last = frame.payload.chunks_exact(6).rfind(of_id);
         last.map_or(default, |setting| {
             u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]])
         })
