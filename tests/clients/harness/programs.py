@@ -37,7 +37,7 @@ class Program:
                 if port is None:
                     continue
                 host, scheme = ("localhost", "https") if over_tls else ("127.0.0.1", "http")
-                target = {"label": label, "server": name, "url": f"{scheme}://{host}:{port}"}
+                target = {"label": label, "port": name, "url": f"{scheme}://{host}:{port}"}
                 target |= {"control": server.control, "features": sorted(features)}
                 target |= {"direct": f"127.0.0.1:{server.ports[name]}"}
                 target["version"] = version(server, name)

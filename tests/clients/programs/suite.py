@@ -91,4 +91,4 @@ def await_state(target, id, wanted):
 def accepted(target):
     """How many connections the upstream has accepted."""
     need(target, "accepted")
-    return control(target, "/accepted")[target["server"]]
+    return control(target, "/accepted")[target["port"]]
