@@ -29,6 +29,18 @@ first_byte = "20s"
 request = "30s"
 """
 
+# For replies of the proxy itself.
+EXTRA = """
+[upstreams.refusing]
+listen = "127.0.0.1:0"
+endpoints = ["http://127.0.0.1:REFUSING"]
+protocol = "http2"
+[[listeners]]
+name = "nowhere"
+address = "127.0.0.1:0"
+routes = [{ host = "elsewhere.invalid", upstream = "refusing" }]
+"""
+
 # What is spoken to an upstream, by the name of its port.
 SPOKEN = {"h1": "http1", "h2c": "http2", "tls1": "auto", "tls2": "auto", "tcp": "tcp"}
 

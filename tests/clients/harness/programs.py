@@ -42,6 +42,8 @@ class Program:
                 target |= {"direct": f"127.0.0.1:{server.ports[name]}"}
                 target["version"] = version(server, name)
                 target["metrics"] = f"127.0.0.1:{daemon.port('metrics')}"
+                for extra in ("refusing", "nowhere"):
+                    target[extra] = f"http://127.0.0.1:{daemon.port(extra)}"
                 found.append(target)
         return found
 

@@ -10,7 +10,7 @@ import subprocess
 from . import process, tools
 
 # What an upstream can do, beside what all can.
-NODE = {"accepted", "broken", "early", "expect", "interim", "trailers", "uploaded_trailers"}
+NODE = {"accepted", "broken", "duplex", "early", "expect", "interim", "trailers", "uploaded_trailers"}
 
 
 class Server:
@@ -60,7 +60,10 @@ def hypercorn(log):
     started, ports = process.announced(command, log)
     control = ports.pop("control")
     # Its trailers are those of HTTP/2.
-    features = {name: {"trailers"} if name in ("h2c", "tls2") else {"websocket"} for name in ports}
+    features = {name: {"duplex"} for name in ports}
+    for name in ("h2c", "tls2"):
+        features[name] |= {"trailers"}
+    features["h1"] |= {"websocket"}
     return Server("hypercorn", started, ports, control, features)
 
 

@@ -125,6 +125,7 @@ for (const target of plan.targets) {
     request.destroy();
   });
   await check(target, '20 MiB each way at once', async () => {
+    need(target, 'duplex');
     const request = open(target, agent, '/echo', { method: 'POST' });
     const response = head(request);
     const send = async () => {
