@@ -9,6 +9,7 @@ use crate::config::model::{
     Breaker, Class, Config, Fallback, Hedge, Mode, Protocol, Retry, Route, Timeouts, Upstream,
 };
 use crate::resilience::WHOLE;
+use crate::resilience::classify;
 use crate::resilience::hedge::Delay;
 use crate::resilience::retry::{Backoff, Jitter};
 use crate::resilience::timeout::{parse_grpc_timeout, parse_millis};
@@ -215,7 +216,7 @@ impl<'a> Way<'a> {
     pub fn is_grpc(&self) -> bool {
         let of = |request: &Request| request.headers.get(CONTENT_TYPE).cloned();
         let value = self.request.and_then(of);
-        value.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+        value.is_some_and(|value| classify::is_grpc(value.as_bytes()))
     }
 
     /// Why `adaptive` or `priority` in this mode enforces nothing: the bulkhead carries them out.

@@ -20,6 +20,7 @@ use super::pump::{Pump, Stopped};
 use super::shared::Slot;
 use super::{Download, Inbound, SendError, Upload};
 use crate::lifecycle::tasks;
+use crate::resilience::classify;
 use crate::tls;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -120,7 +121,7 @@ pub(super) fn head(request: &Request<Upload>, slot: &Slot) -> Request<()> {
 /// gRPC refuses calls without `TE: trailers`.
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    kind.is_some_and(|kind| classify::is_grpc(kind.as_bytes()))
 }
 
 fn takes_trailers(headers: &HeaderMap) -> bool {

@@ -76,7 +76,9 @@ impl Caller {
     ) -> Result<Answer, ProxyError> {
         let survey = match self.listener.protocol {
             Protocol::Tcp => Survey::of_connection(),
-            _ => request::survey(request, &self.listener.downstream)?,
+            _ => request::survey(request, &self.listener.downstream)
+                // Who speaks gRPC is refused in gRPC.
+                .inspect_err(|_| exchange.grpc = request::is_grpc_call(request.headers()))?,
         };
         exchange.grpc = survey.grpc;
         exchange.expects = survey.has_expect;

@@ -67,7 +67,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
     headers.insert(PROXY_STATUS, proxy_status(&row));
     if grpc {
         headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(row.grpc_status)));
-        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(row.title));
+        headers.insert(GRPC_MESSAGE, grpc_message(error, &row));
     }
     if let ProxyError::BreakerOpen { retry_after } | ProxyError::RateLimited { retry_after } = error
     {
@@ -110,6 +110,21 @@ fn proxy_status(row: &Row) -> HeaderValue {
         row.proxy_status
     );
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("outrigger"))
+}
+
+/// What happened, as gRPC has it: percent-encoded UTF-8.
+fn grpc_message(error: ProxyError, row: &Row) -> HeaderValue {
+    let ProxyError::BadRequest(rule) = error else {
+        return HeaderValue::from_static(row.title);
+    };
+    let mut text = String::new();
+    for byte in row.title.bytes().chain(*b": ").chain(rule.bytes()) {
+        match byte {
+            b' '..=b'~' if byte != b'%' => text.push(char::from(byte)),
+            _ => text += &format!("%{byte:02X}"),
+        }
+    }
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(row.title))
 }
 
 /// RFC 9457.

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SEC_WEBSOCKET_ACCEPT, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -13,6 +14,7 @@ use super::forwarded::{self, Origin, Seen};
 use super::route::Route;
 use super::websocket;
 use crate::config::model;
+use crate::resilience::classify::is_grpc;
 use crate::resilience::timeout::{self, Deadline};
 use crate::upstream::HostHeader;
 use crate::upstream::endpoint::Endpoint;
@@ -137,7 +139,7 @@ pub(super) fn survey<B>(
             "content_length" | "transfer_encoding" => {
                 return bad("a length or coding spelled with an underscore (RFC 3875 §4.1.18)");
             }
-            "content-type" => survey.grpc = value.as_bytes().starts_with(b"application/grpc"),
+            "content-type" => survey.grpc = is_grpc(value.as_bytes()),
             "grpc-timeout" => survey.grpc_timeout = Some(value.clone()),
             "x-request-id" => survey.has_request_id = true,
             "expect" => survey.has_expect = true,
@@ -189,6 +191,12 @@ pub(super) fn survey<B>(
         return bad("CONNECT is not served here");
     }
     Ok(survey)
+}
+
+/// Whether a request with these fields is a gRPC call.
+pub(super) fn is_grpc_call(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE);
+    content_type.is_some_and(|content_type| is_grpc(content_type.as_bytes()))
 }
 
 /// What the request asks the connection to become, if it may become that. What it may not is left

@@ -53,6 +53,13 @@ impl Rules {
     }
 }
 
+/// Whether a request of this content type is a gRPC call, whose outcome stands in the trailers. Of
+/// gRPC-Web, which has them in the body, it does not.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    let subtype = content_type.strip_prefix(b"application/grpc");
+    subtype.is_some_and(|subtype| matches!(subtype.first(), None | Some(b'+' | b';' | b' ')))
+}
+
 /// A set of HTTP statuses as inclusive ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusSet(pub Vec<(u16, u16)>);
@@ -76,6 +83,21 @@ mod tests {
             failure_status: StatusSet(vec![(500, 599), (418, 418)]),
             ignore_status: StatusSet(vec![(404, 404), (501, 502)]),
             failure_grpc: vec![2, 4, 13, 14, 15],
+        }
+    }
+
+    #[test]
+    fn a_grpc_call_is_known_by_its_type() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_grpc(content_type.as_bytes()), expected, "{content_type}");
         }
     }
 
