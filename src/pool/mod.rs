@@ -258,7 +258,7 @@ impl Pool {
     }
 
     /// Whether a fresh connection will probably be one to share.
-    fn hopes_for_http2(&self) -> bool {
+    pub fn hopes_for_http2(&self) -> bool {
         match self.settings.protocol {
             Protocol::Http2 => true,
             Protocol::Auto => self.settings.tls && !self.declined.load(Relaxed),

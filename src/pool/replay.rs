@@ -137,6 +137,10 @@ impl Replay {
         if *position != kept.pulled {
             return Poll::Ready(Some(Err(Unread::Gone)));
         }
+        if kept.state == State::Flowing && Arc::strong_count(&self.0) == 1 {
+            // Nobody is left to read it once more: a stream that goes on keeps nothing.
+            kept.commit();
+        }
         let polled = Pin::new(&mut kept.body).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {

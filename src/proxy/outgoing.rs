@@ -49,7 +49,9 @@ impl<'r> Outgoing<'r> {
             self.idempotent = key.is_in(headers);
         }
         let retry = &route.retry.settings;
-        let may_repeat = self.idempotent || retry.non_idempotent;
+        // HTTP/2 says of requests that were sent whole that they were not processed.
+        let is_told = route.upstream.pool.hopes_for_http2();
+        let may_repeat = self.idempotent || retry.non_idempotent || is_told;
         self.kept = may_repeat && route.repeats;
         if self.kept && !self.request.body().is_empty() {
             self.request.body_mut().keep(retry.max_body_buffer);
