@@ -21,6 +21,7 @@ mod failover;
 mod fault_injection;
 mod faults;
 mod framing;
+mod grpc_h2;
 mod hedging;
 mod http;
 mod http2_upstream;

@@ -12,6 +12,7 @@ pub(crate) mod daemon;
 pub(crate) mod dead;
 pub(crate) mod dns;
 pub(crate) mod gate;
+pub(crate) mod grpc;
 pub(crate) mod h2_server;
 pub(crate) mod metrics;
 pub(crate) mod tls;
