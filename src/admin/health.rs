@@ -2,11 +2,13 @@
 //!
 //! Answers from readiness and from what an upstream looks like. Anybody who reaches the metrics
 //! listener may ask, so all of it is bounded: connections, streams, watches, request bodies, and how
-//! long a request may take to come. A peer that vanished is found out by a ping. Pages are not
-//! served here.
+//! long a request may take to come. A peer that vanished is found out by a ping, one that floods us
+//! ([`crate::net::frames`]) is let go of. Pages are not served here.
 
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,13 +19,15 @@ use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Site;
 use super::grpc_health::{BadRequest, MAX_BODY, ServingStatus, decode, encode};
 use super::server::{CONNECTION_TIMEOUT, HEADER_TIMEOUT};
 use crate::config::model::Mode;
+use crate::net::frames::{FrameLimits, FrameMeter};
+use crate::net::{Tap, Tapped};
 use crate::resilience::breaker::State;
 use crate::upstream::view::UpstreamView;
 
@@ -31,7 +35,10 @@ use crate::upstream::view::UpstreamView;
 const MAX_STREAMS: u32 = 16;
 
 /// Bytes of a request head.
-const MAX_HEAD: u32 = 16 << 10;
+const MAX_HEAD: usize = 16 << 10;
+
+/// Octets of what a client says first (RFC 9113 §3.4).
+const PREFACE: u32 = 24;
 
 /// How often a watch looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -90,14 +97,23 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut builder = Builder::new();
     builder
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD);
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX));
+    let flooded = Arc::new(Notify::new());
+    let limits = FrameLimits::of_heads(MAX_HEAD);
+    let socket = Tapped {
+        stream: socket,
+        tap: Metered {
+            meter: RefCell::new(FrameMeter::new(limits, PREFACE, crate::time::now())),
+            flooded: Arc::clone(&flooded),
+        },
+    };
     let Ok(wire) = timeout(HEADER_TIMEOUT, builder.handshake::<_, Bytes>(socket)).await else {
         return Ok(());
     };
     let mut wire = wire?;
     let mut gone = pin!(unanswered(wire.ping_pong()));
     let mut calls = FuturesUnordered::new();
-    let mut rest = pin!(sleep_until(Instant::now() + CONNECTION_TIMEOUT));
+    let mut rest = pin!(sleep_until(after(CONNECTION_TIMEOUT)));
     let mut is_leaving = false;
     loop {
         tokio::select! {
@@ -109,7 +125,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 None => return Ok(()),
             },
             Some(()) = calls.next() => {
-                rest.as_mut().reset(Instant::now() + CONNECTION_TIMEOUT);
+                rest.as_mut().reset(after(CONNECTION_TIMEOUT));
             }
             () = &mut rest, if calls.is_empty() => {
                 if is_leaving {
@@ -117,11 +133,40 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 }
                 is_leaving = true;
                 wire.graceful_shutdown();
-                rest.as_mut().reset(Instant::now() + HEADER_TIMEOUT);
+                rest.as_mut().reset(after(HEADER_TIMEOUT));
             }
             () = &mut gone => return Ok(()),
+            () = flooded.notified() => {
+                wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                let closed = timeout(LOOK, poll_fn(|cx| wire.poll_closed(cx)));
+                return closed.await.unwrap_or(Ok(()));
+            }
         }
     }
+}
+
+/// Counts the frames of the peer.
+struct Metered {
+    meter: RefCell<FrameMeter>,
+    flooded: Arc<Notify>,
+}
+
+impl Tap for Metered {
+    fn read(&self, bytes: &[u8]) -> bool {
+        let is_calm = self
+            .meter
+            .borrow_mut()
+            .feed(bytes, crate::time::now())
+            .is_ok();
+        if !is_calm {
+            self.flooded.notify_one();
+        }
+        is_calm
+    }
+}
+
+fn after(wait: Duration) -> Instant {
+    (crate::time::now() + wait).into()
 }
 
 /// Ends when the peer has left a ping unanswered for as long as pings are apart.

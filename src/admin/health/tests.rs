@@ -1,4 +1,4 @@
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use h2::client::SendRequest;
 
@@ -294,6 +294,23 @@ async fn a_connection_of_nobody_ends() {
     crate::time::sleep(CONNECTION_TIMEOUT + HEADER_TIMEOUT).await;
     let ready = bench.client.clone().ready().await;
     assert!(ready.is_err(), "it is still open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_floods_is_let_go_of() {
+    let bench = Bench::start(1).await;
+    for nth in 0.. {
+        let Ok(mut client) = bench.client.clone().ready().await else {
+            assert!(nth > 100, "{nth}");
+            return;
+        };
+        let request = Request::post("http://a/grpc.health.v1.Health/Check");
+        let sent = client.send_request(request.body(()).unwrap(), false);
+        // Given up at once, over and over.
+        drop(sent);
+        tokio::task::yield_now().await;
+        assert!(nth < 100_000, "it is still open");
+    }
 }
 
 #[tokio::test(start_paused = true)]
