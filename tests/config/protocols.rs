@@ -207,7 +207,7 @@ fn a_tcp_upstream_inherits_nothing_of_http() {
         deadline_header: None,
     };
     assert_eq!(db.timeouts, timeouts);
-    assert_eq!(db.retry.mode, Mode::Off);
+    assert_eq!(db.retry.mode, Mode::Enforce);
     assert_eq!(db.forwarding, Forwarding::default());
     assert_eq!((&db.fallback, &db.adaptive), (&None, &None));
     assert_eq!(db.priority, None);
@@ -220,7 +220,7 @@ fn a_tcp_upstream_inherits_nothing_of_http() {
             ..timeouts
         }
     );
-    assert_eq!((route.retry.mode, &route.fallback), (Mode::Off, &None));
+    assert_eq!((route.retry.mode, &route.fallback), (Mode::Enforce, &None));
 }
 
 #[test]

@@ -7,14 +7,12 @@ use super::Builder;
 use super::layers::Layers;
 use crate::balance::Policy;
 use crate::config::diagnostic::Id;
-use crate::config::model::{
-    Fallback, Forwarding, Hedge, Mode, Protocol, Retry, Route, Timeouts, Upstream,
-};
+use crate::config::model::{Fallback, Forwarding, Hedge, Protocol, Route, Timeouts, Upstream};
 use crate::config::raw;
 use crate::config::section::Section;
 
 /// Keys of upstreams and routes that look at requests and responses.
-const OF_HTTP: [&str; 13] = [
+const OF_HTTP: [&str; 12] = [
     "path_prefix",
     "methods",
     "class",
@@ -22,7 +20,6 @@ const OF_HTTP: [&str; 13] = [
     "failover",
     "priority",
     "adaptive",
-    "retry",
     "hedge",
     "fallback",
     "http2",
@@ -46,12 +43,11 @@ impl<'b> Builder<'b> {
             self.check_tcp_keys(section);
             let Upstream {
                 timeouts,
-                retry,
                 hedge,
                 fallback,
                 ..
             } = upstream;
-            take_away(timeouts, retry, hedge, fallback);
+            take_away(timeouts, hedge, fallback);
             upstream.forwarding = Forwarding::default();
             upstream.priority = None;
             upstream.adaptive = None;
@@ -118,12 +114,11 @@ impl<'b> Builder<'b> {
             self.check_tcp_keys(section);
             let Route {
                 timeouts,
-                retry,
                 hedge,
                 fallback,
                 ..
             } = route;
-            take_away(timeouts, retry, hedge, fallback);
+            take_away(timeouts, hedge, fallback);
             if many {
                 self.report(
                     Id::ConflictingValues,
@@ -156,18 +151,12 @@ pub(super) fn protocol(layers: &Layers<'_>) -> Protocol {
 }
 
 /// What looks at requests and responses does nothing; an attempt is over once it is connected.
-fn take_away(
-    timeouts: &mut Timeouts,
-    retry: &mut Retry,
-    hedge: &mut Option<Hedge>,
-    fallback: &mut Option<Fallback>,
-) {
+fn take_away(timeouts: &mut Timeouts, hedge: &mut Option<Hedge>, fallback: &mut Option<Fallback>) {
     timeouts.first_byte = timeouts.connect;
     timeouts.request = None;
     timeouts.stream_idle = None;
     timeouts.total = None;
     timeouts.deadline_header = None;
-    retry.mode = Mode::Off;
     *hedge = None;
     *fallback = None;
 }
