@@ -174,7 +174,7 @@ impl Watch {
             trial.judge(Verdict::Success, now);
         }
         let uploaded = flow.upload.as_ref().map(|upload| upload.moved());
-        let moved = uploaded.map_or(self.progress.get(), |at| at.max(self.progress.get()));
+        let moved = uploaded.map_or_else(|| self.progress.get(), |at| at.max(self.progress.get()));
         let idle_at = flow.idle.map(|idle| moved + idle);
         let stalled = if flow.total_at.is_some_and(|at| at <= now) {
             Some(ProxyError::Deadline)
