@@ -3,7 +3,8 @@
 #
 #   tests/check.sh fast       format, lints, tidy, unit, property and process tests
 #   tests/check.sh full       fast, and simulation, loom, docs, dependencies, deploy/
-#   tests/check.sh nightly    mutants, long property tests, fuzzing, benches as smoke tests
+#   tests/check.sh nightly    all pairs of real clients and servers, mutants, long property tests,
+#                             fuzzing, benches as smoke tests
 #   tests/check.sh STEP...    single steps by name, see the lists below
 #
 # `rest` is what `full` does beyond `cargo test`. A step that cannot be done here prints
@@ -14,7 +15,7 @@ cd "$(dirname "$0")/.."
 FAST=(format lint tidy unit process)
 REST=(format lint loom docs deny machete deploy)
 FULL=(format lint tidy unit process sim loom docs deny machete deploy)
-NIGHTLY=(mutants properties fuzz benches)
+NIGHTLY=(everyone mutants properties fuzz benches)
 
 skip() {
     echo "skipped: $1"
@@ -134,6 +135,22 @@ deploy() {
     deploy/check.sh
 }
 
+# Real clients and servers through the binary; what this machine lacks is skipped with its reason.
+clients() {
+    has python3 || return 0
+    has curl || return 0
+    cargo build --locked
+    tests/clients/run
+}
+
+# The same, every way to every upstream.
+everyone() {
+    has python3 || return 0
+    has curl || return 0
+    cargo build --locked
+    tests/clients/run --all
+}
+
 mutants() {
     has cargo-mutants || return 0
     tests/mutants.sh
@@ -179,7 +196,7 @@ for word in "$@"; do
     rest) steps+=("${REST[@]}") ;;
     nightly) steps+=("${NIGHTLY[@]}") ;;
     format | lint | tidy | unit | process | sim | loom | docs | deny | machete | deploy | \
-        mutants | properties | fuzz | benches) steps+=("$word") ;;
+        clients | everyone | mutants | properties | fuzz | benches) steps+=("$word") ;;
     *)
         echo "unknown tier or step: $word" >&2
         exit 64

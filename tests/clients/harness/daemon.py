@@ -79,10 +79,10 @@ class Daemon:
     """The binary under test, for as long as the `with` block runs."""
 
     def __init__(self, sections, folder):
-        config = Path(folder) / "outrigger.toml"
+        config = Path(folder) / "proxy.toml"
         config.write_text(SETTINGS + "\n".join(sections) + "\n")
         self.access_log = open(Path(folder) / "access.log", "w")  # noqa: SIM115
-        self.log = open(Path(folder) / "outrigger.log", "w")  # noqa: SIM115
+        self.log = open(Path(folder) / "proxy.log", "w")  # noqa: SIM115
         command = [tools.outrigger(), "run", "--config", config]
         pipe = subprocess.PIPE
         self.process = process.spawn(command, pipe, stdout=self.access_log, text=True)

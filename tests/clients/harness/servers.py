@@ -134,7 +134,7 @@ def postgres(log):
     command = [binaries / "postgres", "-D", data]
     command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     started = process.spawn(command, log, cwd=folder, user=user)
-    ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "suite"]
     process.until(lambda: subprocess.run(ready).returncode == 0, started, "postgres")
     server = Server("postgres", started, {"tcp": port}, 0, {})
     server.folder = folder

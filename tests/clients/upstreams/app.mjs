@@ -15,8 +15,10 @@ const [cert, key, modules] = process.argv.slice(2);
 const tls = { cert: readFileSync(cert), key: readFileSync(key) };
 const PIECE = randomBytes(65536);
 
-// What became of calls that gave an `id`: `open`, `done` or `aborted`.
+// What became of calls that gave an `id`: `open`, `done` or `aborted`, and when.
 const seen = new Map();
+const since = new Map();
+const now = () => performance.timeOrigin + performance.now();
 // Connections accepted so far, by server.
 const accepted = {};
 
@@ -24,7 +26,11 @@ function watch(id, req, res) {
   if (!id) return;
   seen.set(id, 'open');
   res.on('finish', () => seen.get(id) === 'open' && seen.set(id, 'done'));
-  const gone = () => seen.get(id) === 'open' && seen.set(id, 'aborted');
+  const gone = () => {
+    if (seen.get(id) !== 'open') return;
+    seen.set(id, 'aborted');
+    since.set(id, now());
+  };
   res.on('close', gone);
   req.on('aborted', gone);
 }
@@ -80,7 +86,7 @@ const pages = {
     res.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
     for (let event = 0; event < Number(query.get('n')); event += 1) {
       await sleep(Number(query.get('every')));
-      res.write(`id: ${event}\ndata: ${performance.timeOrigin + performance.now()}\n\n`);
+      res.write(`id: ${event}\ndata: ${now()}\n\n`);
     }
     res.end();
   },
@@ -121,7 +127,8 @@ const pages = {
     pages['/hello'](req, res);
   },
   '/seen'(req, res, query) {
-    json(res, { state: seen.get(query.get('id')) ?? 'unknown' });
+    const id = query.get('id');
+    json(res, { state: seen.get(id) ?? 'unknown', since: since.get(id) });
   },
   '/accepted'(req, res) {
     json(res, accepted);
