@@ -10,7 +10,8 @@ import subprocess
 from . import process, tools
 
 # What an upstream can do, beside what all can.
-NODE = {"accepted", "broken", "duplex", "early", "expect", "interim", "trailers", "uploaded_trailers"}
+NODE = {"accepted", "broken", "duplex", "early", "expect", "interim", "trailers"}
+NODE |= {"takes_trailers", "tells_trailers"}
 
 
 class Server:
@@ -60,7 +61,7 @@ def hypercorn(log):
     started, ports = process.announced(command, log)
     control = ports.pop("control")
     # Its trailers are those of HTTP/2.
-    features = {name: {"duplex"} for name in ports}
+    features = {name: {"duplex", "takes_trailers"} for name in ports}
     for name in ("h2c", "tls2"):
         features[name] |= {"trailers"}
     features["h1"] |= {"websocket"}
@@ -87,6 +88,9 @@ def nginx(log, behind):
     started = process.spawn([binary, "-e", folder / "error.log", "-c", folder / "nginx.conf"], log)
     process.until(lambda: listens(ports["h1"]), started, "nginx")
     features = {name: {"broken", "static"} for name in names}
+    # Over HTTP/2, nginx 1.22 ends the connection at a trailer.
+    for name in ("h1", "tls1"):
+        features[name] |= {"takes_trailers"}
     return Server("nginx", started, ports, behind.control.rpartition(":")[2], features)
 
 
