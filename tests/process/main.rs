@@ -8,6 +8,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/h2raw/mod.rs"]
+mod h2raw;
+
 mod adaptive;
 mod balance;
 mod breaker;
@@ -28,6 +31,8 @@ mod http2_upstream;
 mod idempotency;
 mod layers;
 mod lifecycle;
+mod limits;
+mod limits_h2;
 mod logs;
 mod operator;
 mod priority;

@@ -164,6 +164,55 @@ fn a_caller_that_is_too_slow_is_not_the_upstreams_fault() {
     expires(settings, &hangs(), &request, expected);
 }
 
+/// Pieces of a body of 1200 bytes, one each second.
+fn pieces(count: usize, piece: &str) -> Vec<(Duration, String)> {
+    let head = (Duration::ZERO, post("/", 1200));
+    let pieces = (0..count).map(|_| (ms(1000), piece.to_owned()));
+    std::iter::once(head).chain(pieces).collect()
+}
+
+const BODY_RATE: &str = "[defaults.downstream]\nmin_body_rate = \"50B\"\n\
+     [upstreams.u.timeouts]\nrequest = \"1m\"\ntotal = \"2m\"";
+
+#[test]
+fn a_caller_below_the_body_rate_is_told_so_after_ten_seconds() {
+    let expected = (408, "client_timeout", ms(10_000), "ignored");
+    let slow = "x".repeat(49);
+    expires(BODY_RATE, &hangs(), &pieces(9, &slow), expected);
+}
+
+#[test]
+fn a_caller_above_the_body_rate_has_all_its_time() {
+    simulate(1, async {
+        let world = World::new(BODY_RATE, &Upstream::new(|_| ok()));
+        let (got, took) = timed(&world, &pieces(20, &"x".repeat(60))).await;
+        assert_eq!((got.status, took), (200, ms(20_000)));
+        world.end().await;
+    });
+}
+
+#[test]
+fn the_body_rate_holds_for_streams_too() {
+    simulate(1, async {
+        let world = World::new(BODY_RATE, &hangs());
+        let mut caller = world.caller();
+        caller.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        caller.write([0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
+        // HEADERS of a POST whose body follows, and an octet of it.
+        caller.write([0, 0, 6, 1, 4, 0, 0, 0, 1]).await;
+        caller.write([0x83, 0x86, 0x84, 0x41, 1, b'a']).await;
+        caller.write([0, 0, 1, 0, 0, 0, 0, 0, 1, b'x']).await;
+        let replies = || world.sum("local_replies_total", &[("reason", "client_timeout")]);
+        time::sleep(ms(9_900)).await;
+        assert_eq!(replies(), 0);
+        time::sleep(ms(200)).await;
+        assert_eq!(replies(), 1);
+        world.check_nothing_held();
+        drop(caller);
+        world.end().await;
+    });
+}
+
 #[test]
 fn request_counts_the_time_in_the_queue() {
     simulate(1, async {

@@ -46,7 +46,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the proxy accepts");
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE).expect("the proxy accepts"))
+    }
+
+    /// On a connection that is there already.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("the option is supported");
         let wire = Wire::new(Arc::new(stream));
         wire.set_patience(Some(PATIENCE));

@@ -26,14 +26,14 @@ format = "json"
 class Daemon:
     """The release binary, on free ports, for as long as the `with` block runs."""
 
-    def __init__(self, name, upstreams):
+    def __init__(self, name, upstreams, cpus=frozenset()):
         folder = build.SCRATCH / "daemon"
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f"{name}.toml"
         config.write_text(SETTINGS + upstreams)
         command = [build.outrigger(), "run", "--config", config]
         pipe = subprocess.PIPE
-        self.process = spawn(command, pipe, stdout=subprocess.DEVNULL, text=True)
+        self.process = spawn(command, pipe, cpus, stdout=subprocess.DEVNULL, text=True)
         self.lines = []
         self._ready = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()

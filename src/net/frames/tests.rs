@@ -241,6 +241,68 @@ fn header_blocks_end() {
 }
 
 #[test]
+fn a_head_is_unended_from_its_header_to_the_end_of_its_block() {
+    let t = start();
+    let mut meter = FrameMeter::new(DRY, 0, t);
+    let mut after = |bytes: &[u8]| {
+        meter.feed(bytes, t).unwrap();
+        meter.unended_head()
+    };
+    assert_eq!(after(&[]), None);
+    assert_eq!(after(&request(1)), None);
+    let whole = frame(HEADERS, END_HEADERS, 3, 4, &[]);
+    let (most, last) = whole.split_at(12);
+    assert_eq!(after(&most[..9]), Some(2), "the payload is to come");
+    assert_eq!(after(&most[9..]), Some(2));
+    assert_eq!(after(last), None);
+    assert_eq!(after(&frame(HEADERS, 0, 5, 4, &[])), Some(3));
+    assert_eq!(
+        after(&frame(CONTINUATION, 0, 5, 4, &[])),
+        Some(3),
+        "the same head"
+    );
+    assert_eq!(
+        after(&frame(CONTINUATION, END_HEADERS, 5, 4, &[])[..12]),
+        Some(3)
+    );
+    assert_eq!(after(&[0]), None);
+    assert_eq!(after(&frame(HEADERS, 0, 7, 0, &[])), Some(4), "another one");
+}
+
+#[test]
+fn long_heads_may_have_blocks_as_long() {
+    assert_eq!(FrameLimits::of_heads(8 << 10), FrameLimits::default());
+    let limits = FrameLimits::of_heads(1 << 20);
+    assert_eq!(
+        (limits.header_block_bytes, limits.continuations),
+        (1 << 20, 128)
+    );
+}
+
+#[test]
+fn what_other_threads_earned_is_taken_once() {
+    let t = start();
+    let mut meter = FrameMeter::new(DRY, 0, t);
+    let earnings = Earnings::default();
+    earnings.opened();
+    earnings.sent(4096);
+    let pings = |count: usize, meter: &mut FrameMeter| {
+        let sent = (0..count).take_while(|_| meter.feed(&plain(PING, 8), t).is_ok());
+        sent.count()
+    };
+    assert_eq!(pings(10, &mut meter), 10);
+    meter.settle(&earnings);
+    meter.settle(&earnings);
+    assert_eq!(
+        pings(10, &mut meter),
+        4 + 4 + 2,
+        "a stream, and four KiB in a piece"
+    );
+    assert_eq!(meter.feed(&plain(PING, 8), t), Err(Flood::Ping));
+    assert_eq!(meter.flood(), Some(Flood::Ping));
+}
+
+#[test]
 fn a_flood_stays_one() {
     let t = start();
     let mut meter = FrameMeter::new(DRY, 0, t);
@@ -263,19 +325,7 @@ fn the_highest_bit_of_a_stream_is_reserved() {
 
 #[test]
 fn words_differ() {
-    use Flood::*;
-    let all = [
-        Settings,
-        Ping,
-        Priority,
-        WindowUpdate,
-        EmptyData,
-        Headers,
-        Other,
-        Resets,
-        Continuations,
-        HeaderBlock,
-    ];
+    let all = Flood::ALL;
     let words: std::collections::BTreeSet<_> = all.into_iter().map(Flood::word).collect();
     assert_eq!(words.len(), all.len());
 }
