@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use crate::config::model::{Config, EndpointAddress, Listener, Route, Upstream};
 use crate::net::Address;
+use crate::net::target::Target;
 use crate::proxy::route::{self, Matcher};
 
 /// A request as it is typed.
@@ -46,13 +47,13 @@ impl Request {
             let upper = method.to_ascii_uppercase();
             return Err(format!("methods tell case apart: write `{upper}`"));
         }
-        if parsed == Method::CONNECT {
-            return Err("CONNECT is not served".to_owned());
-        }
         let mut fields = HeaderMap::new();
         for header in headers {
             let (name, value) = field(header)?;
             fields.append(name, value);
+        }
+        if parsed == Method::CONNECT {
+            return Self::tunnel(url, fields, listener);
         }
         let absolute = !url.starts_with('/');
         let uri: Uri = url.parse().map_err(|_| bad_url(url))?;
@@ -81,6 +82,33 @@ impl Request {
             authority,
             listener,
         })
+    }
+
+    /// A request for a tunnel: `text` is a host and a port.
+    fn tunnel(
+        text: &str,
+        mut headers: HeaderMap,
+        listener: Option<String>,
+    ) -> Result<Self, String> {
+        let bad = |why: &str| format!("`{text}` is no `host:port`, which CONNECT takes: {why}");
+        let target = Target::parse(text, None).map_err(|why| bad(why.as_str()))?;
+        let host = target.to_string();
+        headers.insert(HOST, host.parse().map_err(|_| bad("no legal `Host`"))?);
+        Ok(Self {
+            method: Method::CONNECT,
+            path: host,
+            headers,
+            is_secure: false,
+            authority: Some((target.host.to_string(), Some(target.port))),
+            listener,
+        })
+    }
+
+    /// The target that it names to a forward proxy, if it names one.
+    pub fn target(&self) -> Option<Target> {
+        let (host, port) = self.authority.as_ref().filter(|_| !self.is_secure)?;
+        let port = port.unwrap_or(80);
+        Target::parse(&format!("{host}:{port}"), None).ok()
     }
 
     /// The host that routes match.
@@ -143,7 +171,7 @@ pub fn find<'a>(
         .iter()
         .filter_map(|listener| {
             let mut routes = listener.routes.iter();
-            let route = routes.find(|route| misses(route, request).is_empty())?;
+            let route = routes.find(|route| misses(config, route, request).is_empty())?;
             Some((*listener, route))
         })
         .collect();
@@ -157,7 +185,7 @@ pub fn find<'a>(
         .map(|(listener, route)| Miss {
             listener: listener.name.to_string(),
             route: route.name.to_string(),
-            because: misses(route, request),
+            because: misses(config, route, request),
         })
         .collect();
     missed.sort_by_key(|miss| miss.because.len());
@@ -165,7 +193,7 @@ pub fn find<'a>(
 }
 
 /// What of `request` does not match.
-fn misses(route: &Route, request: &Request) -> Vec<String> {
+fn misses(config: &Config, route: &Route, request: &Request) -> Vec<String> {
     let matcher = Matcher::new(route);
     let mut because = Vec::new();
     if !matcher.fits_host(request.host()) {
@@ -183,7 +211,16 @@ fn misses(route: &Route, request: &Request) -> Vec<String> {
         let methods = route.methods.join(", ");
         because.push(format!("method {} is not one of {methods}", request.method));
     }
+    if request.method == Method::CONNECT && !forwards(config, route) {
+        because.push("CONNECT is served by an upstream with `forward` alone".to_owned());
+    }
     because
+}
+
+/// Whether callers name the host on this route.
+fn forwards(config: &Config, route: &Route) -> bool {
+    let upstream = config.upstreams.get(route.upstream);
+    upstream.is_some_and(|upstream| upstream.forward.is_some())
 }
 
 /// The listeners that the URL can mean.
@@ -220,11 +257,17 @@ fn candidates<'a>(config: &'a Config, request: &Request) -> Result<Vec<&'a Liste
     if !here.is_empty() && !is_elsewhere {
         return as_asked(here, request);
     }
-    // A name may stand for a route's host rather than for an address.
+    // A name may stand for a route's host rather than for an address, or for a target.
     let hosts = |route: &Route| route.host.is_some() && Matcher::new(route).fits_host(host);
+    let leads = |route: &Route| hosts(route) || (!request.is_secure && forwards(config, route));
     let named: Vec<_> = all()
-        .filter(|listener| listener.routes.iter().any(hosts))
+        .filter(|listener| listener.routes.iter().any(leads))
         .collect();
+    let mut routes = all().flat_map(|listener| &listener.routes);
+    if named.is_empty() && request.is_secure && routes.any(|route| forwards(config, route)) {
+        let way = format!("clients ask a forward proxy for it by `CONNECT {host}:{port}`");
+        return Err(Lost::Unclear(format!("`https://{host}`: {way}")));
+    }
     if named.is_empty() {
         return Err(no_listener(config, host, port));
     }

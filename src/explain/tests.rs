@@ -141,6 +141,8 @@ fn requests_that_cannot_be_are_refused() {
         ("G ET", "/", "a: b"),
         ("get", "/", "a: b"),
         ("CONNECT", "/", "a: b"),
+        ("CONNECT", "a.test", "a: b"),
+        ("CONNECT", "http://a.test:80/", "a: b"),
         ("GET", "localhost:9001", "a: b"),
         ("GET", "ftp://a/", "a: b"),
         ("GET", "ftp://a/", "a: b"),

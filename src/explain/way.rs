@@ -6,8 +6,11 @@ use http::header::CONTENT_TYPE;
 
 use super::Request;
 use crate::config::model::{
-    Breaker, Class, Config, Fallback, Hedge, Mode, Protocol, Retry, Route, Timeouts, Upstream,
+    Breaker, Class, Config, Fallback, Forward, Hedge, Mode, Protocol, Retry, Route, Timeouts,
+    Upstream,
 };
+use crate::net::allow::AllowList;
+use crate::net::target::Target;
 use crate::resilience::WHOLE;
 use crate::resilience::classify;
 use crate::resilience::hedge::Delay;
@@ -97,6 +100,14 @@ impl<'a> Way<'a> {
             class: None,
             ..self.clone()
         })
+    }
+
+    /// Whether the caller may name the target that it names: `None` where it names none.
+    pub fn names(&self, forward: &Forward) -> Option<(Target, bool)> {
+        let target = self.request?.target()?;
+        let patterns = forward.allow.iter().filter_map(|text| text.parse().ok());
+        let is_allowed = AllowList(patterns.collect()).allows(&target);
+        Some((target, is_allowed))
     }
 
     /// How long an attempt may run that certainly never reaches the upstream.

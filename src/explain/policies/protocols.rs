@@ -51,7 +51,7 @@ pub(super) fn all(way: &Way<'_>) -> Vec<Policy> {
                 .fold(policy, |policy, (key, told)| policy.set(key, told)),
         );
     }
-    all.extend(upstream.forward.as_ref().map(forward));
+    all.extend(upstream.forward.as_ref().map(|table| forward(way, table)));
     all
 }
 
@@ -97,7 +97,7 @@ fn http2(http2: &Http2) -> Policy {
         .time("ping_timeout", http2.ping_timeout)
 }
 
-fn forward(forward: &Forward) -> Policy {
+fn forward(way: &Way<'_>, forward: &Forward) -> Policy {
     let policy = Policy::new("forward", None).set("allow", list(forward.allow.iter()));
     let policy = if forward.allow_addresses.is_empty() {
         policy
@@ -107,5 +107,11 @@ fn forward(forward: &Forward) -> Policy {
     policy
         .set("max_targets", forward.max_targets)
         .time("idle_timeout", forward.idle_timeout)
-        .note("each target that callers name has its own bulkhead, breaker and connections")
+        .note(match way.names(forward) {
+            Some((target, false)) => format!("{target} is refused with 403: `allow` has no match"),
+            Some((target, true)) => format!(
+                "{target} may be named, and has a bulkhead, breaker and connections of its own"
+            ),
+            None => "a request that names no host is refused with 400".to_owned(),
+        })
 }

@@ -167,6 +167,36 @@ fn what_is_spoken_is_said() {
 }
 
 #[test]
+fn a_target_is_named_to_a_forward_proxy() {
+    let config = upstream("forward.allow = [\"*.test\"]", "");
+    let said = |method, url| {
+        let request = asked(method, url, &[], None);
+        let found = explain(&config, &request, ms(0)).map(|found| text::write(&request, &found));
+        found.map_err(|lost| format!("{lost:?}"))
+    };
+    for (method, url, words) in [
+        ("CONNECT", "a.test:443", "a.test:443 may be named"),
+        ("CONNECT", "a.test:22", "a.test:22 is refused with 403"),
+        ("GET", "http://a.test/x", "a.test:80 may be named"),
+        ("GET", "http://b.example/x", "b.example:80 is refused"),
+        ("GET", "/x", "names no host is refused with 400"),
+    ] {
+        let text = said(method, url).unwrap().replace("\n", " ");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(words), "{words} is missing in\n{text}");
+    }
+    let lost = said("GET", "https://a.test/").unwrap_err();
+    assert!(lost.contains("CONNECT a.test:443"), "{lost}");
+
+    let plain = upstream(PLAIN, "");
+    let request = asked("CONNECT", "127.0.0.1:9001", &[], None);
+    let Err(Lost::NoRoute(missed)) = explain(&plain, &request, ms(0)) else {
+        panic!("CONNECT is served")
+    };
+    assert!(missed[0].because[0].starts_with("CONNECT is served"));
+}
+
+#[test]
 fn the_scheme_of_the_url_is_that_of_the_listener() {
     let lost = |config: &Config, url: &str| {
         let request = asked("GET", url, &[], None);
