@@ -81,6 +81,7 @@ pub fn operate<'a>(
     operation: Operation,
 ) -> Result<(), OperateError> {
     let upstream = find(upstreams, upstream).ok_or(OperateError::NoUpstream)?;
+    let upstream = &*upstream;
     let found = upstream
         .breakers()
         .find(|(owner, _)| owner.as_deref() == route);
@@ -123,13 +124,21 @@ pub fn restore<'a>(
     Some(upstream.restore(endpoint, crate::time::now()))
 }
 
+/// The upstream of this name; of one whose callers name the host, a target by `NAME@host:port`.
 fn find<'a>(
     upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>,
     name: &str,
-) -> Option<&'a Arc<Upstream>> {
-    upstreams
-        .into_iter()
-        .find(|candidate| &*candidate.name == name)
+) -> Option<Arc<Upstream>> {
+    let (name, target) = match name.split_once('@') {
+        Some((name, target)) => (name, Some(target)),
+        None => (name, None),
+    };
+    let mut all = upstreams.into_iter();
+    let found = all.find(|candidate| &*candidate.name == name)?;
+    match target {
+        None => Some(Arc::clone(found)),
+        Some(target) => found.targets.as_ref()?.upstream(target),
+    }
 }
 
 /// What a listener serves.

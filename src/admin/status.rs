@@ -44,6 +44,27 @@ struct UpstreamView<'a> {
     ejection: Option<EjectionView>,
     faults: Vec<FaultView<'a>>,
     breakers: Vec<BreakerView<'a>>,
+    /// `null` unless callers name the host.
+    targets: Option<Vec<TargetView<'a>>>,
+}
+
+#[derive(Debug, Serialize)]
+struct TargetView<'a> {
+    /// `host:port`.
+    target: String,
+    /// `null` while it is in use.
+    idle_ms: Option<u64>,
+    /// Why none of its addresses may be reached, if that is so.
+    refused: Option<&'static str>,
+    in_flight: usize,
+    max_requests: usize,
+    queued: usize,
+    max_queued: usize,
+    connections_active: usize,
+    connections_idle: usize,
+    max_connections: usize,
+    endpoints: Vec<EndpointView>,
+    breakers: Vec<BreakerView<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,6 +193,30 @@ impl<'a> UpstreamView<'a> {
             endpoints: view.endpoints.iter().map(EndpointView::new).collect(),
             ejection: view.ejection.as_ref().map(EjectionView::new),
             faults: view.faults.iter().map(FaultView::new).collect(),
+            breakers: view.breakers.iter().map(BreakerView::new).collect(),
+            targets: view
+                .targets
+                .as_ref()
+                .map(|targets| targets.iter().map(TargetView::new).collect()),
+        }
+    }
+}
+
+impl<'a> TargetView<'a> {
+    fn new(target: &'a view::TargetView) -> Self {
+        let view = &target.view;
+        Self {
+            target: target.target.to_string(),
+            idle_ms: target.idle.map(millis),
+            refused: target.refused,
+            in_flight: view.in_flight,
+            max_requests: view.max_requests,
+            queued: view.queued,
+            max_queued: view.max_queued,
+            connections_active: view.connections_active,
+            connections_idle: view.connections_idle,
+            max_connections: view.max_connections,
+            endpoints: view.endpoints.iter().map(EndpointView::new).collect(),
             breakers: view.breakers.iter().map(BreakerView::new).collect(),
         }
     }

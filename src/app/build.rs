@@ -1,20 +1,26 @@
 //! From a valid configuration to what runs. Everything that can fail has failed before this.
 
+mod forward;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::config::model::{self, Config, Mode, Protocol};
 use crate::pool::{self, Dial, DialSocket, Limits, Pool};
 use crate::proxy::route::{Hedge, Idempotency, Matcher, Route, RouteTable};
 use crate::proxy::{Fallback, Listener};
-use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::metrics::{BreakerMetrics, Metrics, RouteMetrics, UpstreamMetrics};
 use crate::tls::Offer;
 use crate::tls::client::Client;
 use crate::tls::files::LoadError;
 use crate::tls::server::Server;
 use crate::upstream::breaker::Breaker;
+use crate::upstream::fault::Faults;
+use crate::upstream::forward::Following;
+use crate::upstream::forward::Targets;
 use crate::upstream::hedge::HedgeDelay;
 use crate::upstream::{HostHeader, Parts, Upstream};
 use crate::{rng, time};
@@ -27,6 +33,8 @@ pub struct Built {
     pub tls: Vec<Option<Arc<Client>>>,
     /// In the order of the file.
     pub listeners: Vec<Arc<Listener>>,
+    /// Targets that callers have named, each to be resolved for as long as there is use for it.
+    pub followings: UnboundedReceiver<Following>,
 }
 
 /// The breakers of one route with overrides, before the upstream owns them.
@@ -83,15 +91,22 @@ fn build_by(
     metrics: &Metrics,
     dial: impl Fn(usize) -> Arc<dyn Dial>,
 ) -> Result<Built, LoadError> {
-    let mut own = Vec::new();
+    let (follow, followings) = unbounded_channel();
+    let (mut own, mut tables) = (Vec::new(), Vec::new());
     let upstreams: Vec<_> = config
         .upstreams
         .iter()
         .enumerate()
         .map(|(index, upstream)| {
             let found = own_breakers(config, index, metrics);
-            let built = build_upstream(upstream, &found, workers, metrics, dial(index));
+            let faults = Faults::new(&upstream.faults, time::now(), time::unix_now());
+            let (faults, dial) = (Arc::new(faults), dial(index));
+            let env = (workers, metrics);
+            let table = forward::targets(config, index, env, &dial, &faults, &follow);
+            let targets = table.clone().map(|table| table as _);
+            let built = build_upstream(upstream, &found, env, dial, faults, targets);
             own.extend(found);
+            tables.push(table);
             built
         })
         .collect();
@@ -119,8 +134,12 @@ fn build_by(
                     let own = own.map(|own| Arc::clone(&own.breaker));
                     let failover = failovers.get(route.upstream).cloned().flatten();
                     let handles = metrics.route(&listener.name, &route.name, &upstream.name);
+                    let settings = config.upstreams.get(route.upstream)?;
                     let handles = Some(handles);
-                    let built = build_route(config, route, upstream, own, failover, handles)?;
+                    let mut built = build_route(settings, route, upstream, own, failover, handles);
+                    let table = tables.get(route.upstream).and_then(Option::as_ref);
+                    let here = (index, position);
+                    built.targets = table.and_then(|table| forward::index(config, table, here));
                     Some((Matcher::new(route), Arc::new(built)))
                 });
             Ok(Arc::new(Listener {
@@ -137,6 +156,7 @@ fn build_by(
         upstreams,
         tls: Vec::new(),
         listeners,
+        followings,
     })
 }
 
@@ -158,7 +178,7 @@ fn own_breakers(config: &Config, upstream: usize, metrics: &Metrics) -> Vec<OwnB
             found.push(OwnBreaker {
                 listener: index,
                 route: position,
-                breaker: build_breaker(settings, &upstream.name, Some(&name), metrics),
+                breaker: build_breaker(settings, metrics.breaker(&upstream.name, Some(&name))),
                 name: name.into(),
             });
         }
@@ -171,13 +191,8 @@ fn route_label(listener: &model::Listener, route: &model::Route) -> String {
     format!("{}/{}", listener.name, route.name)
 }
 
-fn build_breaker(
-    settings: &model::Breaker,
-    upstream: &str,
-    route: Option<&str>,
-    metrics: &Metrics,
-) -> Arc<Breaker> {
-    let observer = Box::new(metrics.breaker(upstream, route));
+fn build_breaker(settings: &model::Breaker, handles: BreakerMetrics) -> Arc<Breaker> {
+    let observer = Box::new(handles);
     Breaker::new(
         settings.settings.clone(),
         settings.mode,
@@ -190,25 +205,14 @@ fn build_breaker(
 fn build_upstream(
     config: &model::Upstream,
     own: &[OwnBreaker],
-    workers: usize,
-    metrics: &Metrics,
+    (workers, metrics): (usize, &Metrics),
     dial: Arc<dyn Dial>,
+    faults: Arc<Faults>,
+    targets: Option<Arc<dyn Targets>>,
 ) -> Arc<Upstream> {
     let handles = metrics.upstream(&config.name);
-    let limits = Limits {
-        max_connections: config.bulkhead.max_connections,
-        max_idle: config.bulkhead.max_idle,
-        idle_timeout: config.bulkhead.idle_timeout,
-        max_age: config.bulkhead.max_age,
-    };
-    let settings = pool::Settings {
-        limits,
-        protocol: config.protocol,
-        http2: config.http2.clone(),
-        tls: config.tls.is_some(),
-    };
-    let pool = Pool::new(settings, workers, dial, Box::new(handles.clone()));
-    let shared = build_breaker(&config.breaker, &config.name, None, metrics);
+    let pool = build_pool(config, workers, dial, &handles);
+    let shared = build_breaker(&config.breaker, metrics.breaker(&config.name, None));
     let own = own
         .iter()
         .map(|own| (Arc::clone(&own.name), Arc::clone(&own.breaker)))
@@ -226,8 +230,31 @@ fn build_upstream(
         pool,
         breaker: shared,
         own_breakers: own,
+        faults,
         metrics: handles,
+        targets,
     })
+}
+
+fn build_pool(
+    config: &model::Upstream,
+    workers: usize,
+    dial: Arc<dyn Dial>,
+    handles: &UpstreamMetrics,
+) -> Arc<Pool> {
+    let limits = Limits {
+        max_connections: config.bulkhead.max_connections,
+        max_idle: config.bulkhead.max_idle,
+        idle_timeout: config.bulkhead.idle_timeout,
+        max_age: config.bulkhead.max_age,
+    };
+    let settings = pool::Settings {
+        limits,
+        protocol: config.protocol,
+        http2: config.http2.clone(),
+        tls: config.tls.is_some(),
+    };
+    Pool::new(settings, workers, dial, Box::new(handles.clone()))
 }
 
 /// For each upstream the route to the one that is asked in its place, if there is one: with that
@@ -254,20 +281,19 @@ fn way_to(
         .failover
         .and_then(|next| way_to(next, config, upstreams, ways));
     let route = model::Route::to(to, settings);
-    let built = Arc::new(build_route(config, &route, upstream, None, next, None)?);
+    let built = Arc::new(build_route(settings, &route, upstream, None, next, None));
     ways.get_mut(to)?.replace(Arc::clone(&built));
     Some(built)
 }
 
 fn build_route(
-    config: &Config,
+    settings: &model::Upstream,
     route: &model::Route,
     upstream: &Arc<Upstream>,
     own: Option<Arc<Breaker>>,
     failover: Option<Arc<Route>>,
     metrics: Option<RouteMetrics>,
-) -> Option<Route> {
-    let settings = config.upstreams.get(route.upstream)?;
+) -> Route {
     let breaker = route.breaker.as_ref().unwrap_or(&settings.breaker);
     let deadline_header = route.timeouts.deadline_header.as_deref();
     let retry = &route.retry;
@@ -282,7 +308,7 @@ fn build_route(
         delay: HedgeDelay::new(hedge.settings.delay),
         settings: hedge.settings.clone(),
     });
-    Some(Route {
+    Route {
         name: Arc::clone(&route.name),
         upstream: Arc::clone(upstream),
         breaker: own.unwrap_or_else(|| Arc::clone(&upstream.breaker)),
@@ -301,8 +327,9 @@ fn build_route(
         repeats: retries || hedge.is_some() || failover.is_some(),
         hedge,
         class: route.class,
+        targets: None,
         failover,
         fallback: route.fallback.as_ref().and_then(Fallback::new),
         metrics,
-    })
+    }
 }

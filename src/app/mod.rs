@@ -28,6 +28,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::time;
 use crate::upstream::Upstream;
+use crate::upstream::forward::Following;
 use crate::upstream::resolve::{Lookup, Resolution};
 use crate::upstream::view::UpstreamView;
 
@@ -158,6 +159,7 @@ struct Control {
     servers: Vec<(Bound, Surface)>,
     certificates: Certificates,
     resolutions: Vec<Arc<Resolution>>,
+    followings: UnboundedReceiver<Following>,
     lookup: Arc<Lookup>,
     metrics: Metrics,
     access_log: Arc<AccessLog>,
@@ -214,6 +216,7 @@ impl App {
             servers.push((socket, Surface::Admin));
         }
 
+        set_own(&built.upstreams, &addresses);
         let resolutions: Vec<_> = built
             .upstreams
             .iter()
@@ -248,6 +251,7 @@ impl App {
             servers,
             certificates,
             resolutions,
+            followings: built.followings,
             lookup: Arc::new(Lookup::new(&config.dns)),
             metrics,
             access_log,
@@ -296,6 +300,17 @@ fn bind(name: &str, address: &Address, mode: u32) -> Result<(Bound, Address), St
             message: format!("cannot listen on {address} for `{name}`: {error}"),
             exit_code: UNAVAILABLE,
         })
+}
+
+/// Tells upstreams whose callers name the host where they must not lead: back to us.
+fn set_own(upstreams: &[Arc<Upstream>], addresses: &Addresses) {
+    let listeners = addresses.listeners.iter().map(|(_, address)| address);
+    let all = listeners.chain(&addresses.metrics).chain(&addresses.admin);
+    let own: Vec<_> = all.filter_map(Address::ip).collect();
+    let targets = upstreams
+        .iter()
+        .filter_map(|upstream| upstream.targets.as_ref());
+    targets.for_each(|targets| targets.set_own(&own));
 }
 
 fn os_error(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
@@ -353,9 +368,7 @@ impl Control {
             loop {
                 time::sleep(REAP).await;
                 let now = time::now();
-                upstreams
-                    .iter()
-                    .for_each(|upstream| upstream.pool.reap(now));
+                upstreams.iter().for_each(|upstream| upstream.reap(now));
             }
         });
 
@@ -416,5 +429,14 @@ impl Control {
                 tasks::spawn_vital("resolution", self.failed.clone(), current);
             }
         }
+        let (_, nobody) = unbounded_channel();
+        let mut followings = std::mem::replace(&mut self.followings, nobody);
+        let (lookup, failed) = (Arc::clone(&self.lookup), self.failed.clone());
+        tasks::spawn_vital("targets", self.failed.clone(), async move {
+            while let Some(following) = followings.recv().await {
+                let run = following.run(Arc::clone(&lookup));
+                tasks::spawn_vital("resolution", failed.clone(), run);
+            }
+        });
     }
 }

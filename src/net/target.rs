@@ -154,15 +154,22 @@ impl fmt::Display for Target {
     }
 }
 
-impl fmt::Display for BadTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl BadTarget {
+    /// The rule that is broken.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Host => "not a host of ASCII letters, digits, `-`, `_` and dots",
             Self::OddIpv4 => "an IPv4 address is written in four decimal parts",
             Self::Ipv6 => "an IPv6 address, and nothing else, stands in brackets",
             Self::Port => "the port is not 1-65535",
             Self::NoPort => "the port is missing",
-        })
+        }
+    }
+}
+
+impl fmt::Display for BadTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

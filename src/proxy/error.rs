@@ -22,6 +22,12 @@ pub enum ProxyError {
     HeadTooLarge,
     /// The request target is longer than the listener's limit.
     TargetTooLong,
+    /// The caller names a target that is not in the allow list.
+    TargetRefused,
+    /// The caller names a target whose addresses must not be reached.
+    AddressRefused,
+    /// As many targets as there may be are in use.
+    TooManyTargets,
     /// The caller stopped sending its body.
     ClientIdle,
     /// The caller sends its body more slowly than `min_body_rate`.
@@ -111,6 +117,8 @@ pub enum Reason {
     BadRequest,
     HeadTooLarge,
     TargetTooLong,
+    TargetRefused,
+    TooManyTargets,
     ClientTimeout,
     ClientGone,
     BreakerOpen,
@@ -135,11 +143,13 @@ pub enum Reason {
 
 impl Reason {
     /// Those that have nothing to do with TLS.
-    const OWN: [Self; 23] = [
+    const OWN: [Self; 25] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
         Self::TargetTooLong,
+        Self::TargetRefused,
+        Self::TooManyTargets,
         Self::ClientTimeout,
         Self::ClientGone,
         Self::BreakerOpen,
@@ -183,25 +193,27 @@ impl Reason {
             Self::BadRequest => 1,
             Self::HeadTooLarge => 2,
             Self::TargetTooLong => 3,
-            Self::ClientTimeout => 4,
-            Self::ClientGone => 5,
-            Self::BreakerOpen => 6,
-            Self::RateLimited => 7,
-            Self::BulkheadFull => 8,
-            Self::AdaptiveLimit => 9,
-            Self::QueueTimeout => 10,
-            Self::PoolFull => 11,
-            Self::NoEndpoint => 12,
-            Self::ConnectFailed => 13,
-            Self::ConnectTimeout => 14,
-            Self::UpstreamReset => 15,
-            Self::UpstreamRefused => 16,
-            Self::BadResponse => 17,
-            Self::AttemptTimeout => 18,
-            Self::UpstreamIdle => 19,
-            Self::TunnelIdle => 20,
-            Self::Deadline => 21,
-            Self::FaultInjected => 22,
+            Self::TargetRefused => 4,
+            Self::TooManyTargets => 5,
+            Self::ClientTimeout => 6,
+            Self::ClientGone => 7,
+            Self::BreakerOpen => 8,
+            Self::RateLimited => 9,
+            Self::BulkheadFull => 10,
+            Self::AdaptiveLimit => 11,
+            Self::QueueTimeout => 12,
+            Self::PoolFull => 13,
+            Self::NoEndpoint => 14,
+            Self::ConnectFailed => 15,
+            Self::ConnectTimeout => 16,
+            Self::UpstreamReset => 17,
+            Self::UpstreamRefused => 18,
+            Self::BadResponse => 19,
+            Self::AttemptTimeout => 20,
+            Self::UpstreamIdle => 21,
+            Self::TunnelIdle => 22,
+            Self::Deadline => 23,
+            Self::FaultInjected => 24,
             Self::Tls(reason) => Self::OWN.len() + reason as usize,
         }
     }
@@ -213,6 +225,8 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::HeadTooLarge => "head_too_large",
             Self::TargetTooLong => "target_too_long",
+            Self::TargetRefused => "target_refused",
+            Self::TooManyTargets => "too_many_targets",
             Self::ClientTimeout => "client_timeout",
             Self::ClientGone => "client_gone",
             Self::BreakerOpen => "breaker_open",
@@ -260,11 +274,14 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant that has nothing to do with TLS.
-    const OWN: [Self; 27] = [
+    const OWN: [Self; 30] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::HeadTooLarge,
         Self::TargetTooLong,
+        Self::TargetRefused,
+        Self::AddressRefused,
+        Self::TooManyTargets,
         Self::ClientIdle,
         Self::ClientSlow,
         Self::ClientGone,
@@ -311,6 +328,9 @@ impl ProxyError {
             Self::BadRequest(_)      => row(Downstream, 400, 13, "http_request_error",       Reason::BadRequest,     Never,     None,            "the request is not valid HTTP"),
             Self::HeadTooLarge       => row(Downstream, 431, 13, "http_request_error",       Reason::HeadTooLarge,   Never,     None,            "the request head is too large"),
             Self::TargetTooLong      => row(Downstream, 414, 13, "http_request_error",       Reason::TargetTooLong,  Never,     None,            "the request target is too long"),
+            Self::TargetRefused      => row(Downstream, 403,  7, "http_request_denied",      Reason::TargetRefused,  Never,     None,            "callers may not name this host and port"),
+            Self::AddressRefused     => row(Downstream, 403,  7, "destination_ip_prohibited", Reason::TargetRefused,  Never,     None,            "the host has no address that callers may reach"),
+            Self::TooManyTargets     => row(Local,      503, 14, "connection_limit_reached", Reason::TooManyTargets, NotSent,   None,            "as many hosts as may be asked at once are being asked"),
             Self::ClientIdle         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller stopped sending its request body"),
             Self::ClientSlow         => row(Downstream, 408,  1, "http_request_error",       Reason::ClientTimeout,  Never,     Some(Ignored)  , "the caller sends its request body too slowly"),
             Self::ClientGone         => row(Downstream, 499,  1, "http_request_error",       Reason::ClientGone,     Never,     Some(Abandoned), "the caller went away"),

@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, Request};
 use super::Caller;
 use super::error::{ProxyError, Reason};
 use super::request::REQUEST_ID;
-use super::route::Route;
+use super::route::{Destination, Route};
 use super::trial::UploadState;
 use crate::net::Address;
 use crate::pool::Upload;
@@ -28,6 +28,8 @@ pub(super) struct Exchange {
     /// was waited for since.
     pub(super) now: Instant,
     pub(super) route: Option<Arc<Route>>,
+    /// The host that the caller named, where callers do; held, so that it is not forgotten.
+    pub(super) target: Option<Arc<Destination>>,
     pub(super) grpc: bool,
     /// The caller waits to be told before it sends its body.
     pub(super) expects: bool,
@@ -68,6 +70,7 @@ impl Exchange {
             started: now,
             now,
             route: None,
+            target: None,
             grpc: false,
             expects: false,
             method: request.method().clone(),
@@ -97,6 +100,11 @@ impl Exchange {
 
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Whether the caller asks for a tunnel: then every reply of ours has to be an error.
+    pub(super) fn asks_for_tunnel(&self) -> bool {
+        self.method == Method::CONNECT
     }
 
     /// Notes the id that the request goes on with.
@@ -187,6 +195,7 @@ impl Exchange {
             listener: &self.caller.listener.name,
             route: route.map(|route| &*route.name),
             upstream: route.map(|route| &*route.upstream.name),
+            host: self.target.as_ref().map(|target| &target.target),
             method: self.method.as_str(),
             path: self.path.as_ref().map_or("*", PathAndQuery::path),
             status: self.status,

@@ -87,6 +87,9 @@ impl Caller {
         let mut route = Arc::clone(route.ok_or(ProxyError::NoRoute)?);
         drop(routes);
         exchange.route = Some(Arc::clone(&route));
+        if survey.connects && route.targets.is_none() && self.listener.protocol != Protocol::Tcp {
+            return Err(ProxyError::BadRequest("CONNECT is not served here"));
+        }
 
         let timeouts = &route.timeouts;
         let client_time = request::client_time(&survey, request.headers(), &route);
@@ -98,6 +101,10 @@ impl Caller {
 
         if survey.has_expect {
             request.body_mut().hold_back();
+        }
+        if let Some(targets) = &route.targets {
+            // Seldom, and long.
+            route = Box::pin(self.target(targets, request, &deadline, exchange)).await?;
         }
         request::prepare(request, &survey, self.origin(route.upstream.forwarding));
         exchange.identify(request.headers());
@@ -294,7 +301,8 @@ fn is_unread(request: &mut Request<Upload>, exchange: &Exchange) -> bool {
     }
 }
 
-fn not_over(
+/// When a wait ends by itself or by the request's time, unless it is over.
+pub(super) fn not_over(
     due: Option<Due>,
     now: Instant,
     own: ProxyError,

@@ -10,6 +10,7 @@ mod attempt;
 pub mod body;
 pub mod error;
 mod exchange;
+mod forward;
 pub mod forwarded;
 pub mod handle;
 mod hedge;

@@ -43,7 +43,9 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         .and_then(|route| route.fallback.clone());
     // An injected status stands for the upstream's own answer.
     let answered = matches!(error, ProxyError::FaultAbort(_));
-    let fallback = fallback.filter(|_| row.side != Side::Downstream && !answered);
+    // A 2xx would be the beginning of a tunnel.
+    let tunnel = exchange.asks_for_tunnel();
+    let fallback = fallback.filter(|_| row.side != Side::Downstream && !answered && !tunnel);
     let (status, content_type, body) = match fallback {
         _ if exchange.grpc => (
             StatusCode::OK,
@@ -75,6 +77,7 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     if unread
+        || tunnel
         || matches!(
             error,
             ProxyError::BadRequest(_)

@@ -180,6 +180,9 @@ pub(super) fn survey<B>(
     }
     if let (Some(target), Some(host)) = (request.uri().authority(), request.headers().get(HOST))
         && !is_same_host(target.as_str(), host.as_bytes())
+        // Some leave the port away there, which CONNECT cannot.
+        && !(request.method() == Method::CONNECT
+            && target.host().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
     {
         return bad("a target of another host than the Host field's (RFC 9112 §3.2.2)");
     }
@@ -188,7 +191,18 @@ pub(super) fn survey<B>(
     }
     survey.has_crumbs = cookies > 1;
     if request.method() == Method::CONNECT {
-        return bad("CONNECT is not served here");
+        let length = request.headers().get(CONTENT_LENGTH);
+        let has_body = codings > 0 || length.is_some_and(|length| length != "0");
+        if has_body {
+            return bad("a CONNECT with a body (RFC 9110 §9.3.6)");
+        }
+        if request.uri().scheme().is_some() {
+            return bad("a CONNECT of more than a host and a port (RFC 9112 §3.2.3)");
+        }
+        survey.connects = true;
+        // What answers is a tunnel, whatever the caller wants to send through it.
+        survey.grpc = false;
+        survey.upgrade = None;
     }
     Ok(survey)
 }

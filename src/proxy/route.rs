@@ -14,6 +14,7 @@ use crate::resilience::hedge;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Upstream;
 use crate::upstream::breaker::Breaker;
+use crate::upstream::forward;
 use crate::upstream::hedge::HedgeDelay;
 
 /// The compiled routes of one listener: tried in order, the first that matches wins.
@@ -50,6 +51,8 @@ pub struct Route {
     pub repeats: bool,
     /// Its class, whatever the request says.
     pub class: Option<usize>,
+    /// The targets that callers name; a route to one of them takes the place of this one.
+    pub targets: Option<Targets>,
     /// Where requests go that its upstream cannot answer.
     pub failover: Option<Arc<Self>>,
     /// Static reply instead of a local one.
@@ -57,6 +60,21 @@ pub struct Route {
     /// Its counters; `None` for the way to a failover, whose requests stay those of the route that
     /// they came by.
     pub metrics: Option<RouteMetrics>,
+}
+
+/// The targets of an upstream, and the routes to each of them: one for each route to the upstream.
+pub type Forward = forward::Forward<Vec<Arc<Route>>>;
+
+/// One target, which a request holds to its end.
+pub type Destination = forward::Destination<Vec<Arc<Route>>>;
+
+/// Where callers name the host.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// Those that there are, shared by all routes to their upstream.
+    pub table: Arc<Forward>,
+    /// Which of a target's routes takes the place of this one.
+    pub index: usize,
 }
 
 /// A field that makes a request idempotent, at an upstream that honours it

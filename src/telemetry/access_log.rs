@@ -5,6 +5,7 @@
 //! counted, so that a stuck reader of our standard output costs bounded memory and no request.
 //! Queries are never written: they may hold secrets. Neither are header values, but the request id.
 
+use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError, TrySendError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::{Serialize, Serializer};
 use super::metrics::AccessLogMetrics;
 use crate::config::model::{self, AccessLogMode};
 use crate::net::Address;
+use crate::net::target::Target;
 use crate::proxy::error::Reason;
 
 /// Lines that may wait for the writer.
@@ -36,6 +38,8 @@ pub struct Entry<'a> {
     pub route: Option<&'a str>,
     /// Name of the upstream, if a route matched.
     pub upstream: Option<&'a str>,
+    /// The host that the caller named, where callers do.
+    pub host: Option<&'a Target>,
     /// Its method.
     pub method: &'a str,
     /// Its target; everything from `?` on is left out.
@@ -239,11 +243,13 @@ struct Line<'a> {
     listener: &'a str,
     route: Option<&'a str>,
     upstream: Option<&'a str>,
+    #[serde(serialize_with = "text")]
+    host: Option<&'a Target>,
     method: &'a str,
     path: &'a str,
     status: u16,
     reason: Option<&'a str>,
-    #[serde(serialize_with = "address")]
+    #[serde(serialize_with = "text")]
     endpoint: Option<&'a Address>,
     attempts: u32,
     served_by: Option<&'a str>,
@@ -263,9 +269,9 @@ struct Line<'a> {
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature that serde calls"
 )]
-fn address<S: Serializer>(address: &Option<&Address>, serializer: S) -> Result<S::Ok, S::Error> {
-    match address {
-        Some(address) => serializer.collect_str(address),
+fn text<T: Display, S: Serializer>(value: &Option<&T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
 }
@@ -276,6 +282,7 @@ fn line(entry: &Entry<'_>) -> Vec<u8> {
         listener: entry.listener,
         route: entry.route,
         upstream: entry.upstream,
+        host: entry.host,
         method: entry.method,
         path: loggable(entry.path),
         status: entry.status,

@@ -17,7 +17,7 @@ impl Observer for BreakerMetrics {
     fn transition(&self, transition: &Transition) {
         self.transitions(transition.from, transition.to, transition.cause)
             .inc();
-        log(&self.upstream, self.route.as_deref(), transition);
+        log(self, transition);
     }
 
     fn would_trip(&self, cause: Cause, counts: &Counts) {
@@ -25,6 +25,7 @@ impl Observer for BreakerMetrics {
         info!(
             upstream = &*self.upstream,
             route = self.route.as_deref(),
+            host = self.target.as_deref(),
             cause = cause.as_str(),
             calls = counts.calls,
             failed = counts.failed,
@@ -39,13 +40,15 @@ impl Observer for BreakerMetrics {
     }
 }
 
-fn log(upstream: &str, route: Option<&str>, transition: &Transition) {
+fn log(of: &BreakerMetrics, transition: &Transition) {
     let counts = transition.counts;
+    let (upstream, route, host) = (&*of.upstream, of.route.as_deref(), of.target.as_deref());
     macro_rules! line {
         ($level:ident, $message:literal) => {
             $level!(
                 upstream,
                 route,
+                host,
                 from = transition.from.as_str(),
                 to = transition.to.as_str(),
                 cause = transition.cause.as_str(),

@@ -9,7 +9,7 @@ use prometheus::{CounterVec, GaugeVec, Opts};
 use super::names::{self, Family, Kind};
 use crate::lifecycle::tasks;
 use crate::resilience::breaker::State;
-use crate::upstream::view::{BreakerView, UpstreamView};
+use crate::upstream::view::{BreakerView, TargetView, UpstreamView};
 
 /// Builds every live gauge from scratch, without those that have no series.
 pub(super) fn collect(
@@ -66,7 +66,7 @@ impl Gauges {
 
     fn upstreams(&mut self, views: &[UpstreamView]) -> Result<(), prometheus::Error> {
         type Read = fn(&UpstreamView) -> f64;
-        let plain: [(Family, Read); 9] = [
+        let plain: [(Family, Read); 8] = [
             (names::BULKHEAD_IN_FLIGHT, |view| count(view.in_flight)),
             (names::BULKHEAD_MAX_REQUESTS, |view| {
                 count(view.max_requests)
@@ -85,7 +85,6 @@ impl Gauges {
             (names::POOL_MAX_CONNECTIONS, |view| {
                 count(view.max_connections)
             }),
-            (names::ENDPOINTS, |view| count(view.endpoints.len())),
         ];
         for (family, read) in plain {
             self.family(&family, |set| {
@@ -94,10 +93,29 @@ impl Gauges {
                 }
             })?;
         }
+        // Where callers name the host, nothing is missing before they do.
+        self.each(&names::ENDPOINTS, views, |view| {
+            view.targets.is_none().then(|| count(view.endpoints.len()))
+        })?;
         self.family(&names::POOL_CONNECTIONS, |set| {
             for view in views {
                 set(&[&view.name, "active"], count(view.connections_active));
                 set(&[&view.name, "idle"], count(view.connections_idle));
+            }
+        })?;
+        self.family(&names::FORWARD_TARGETS, |set| {
+            for view in views {
+                let Some(targets) = &view.targets else {
+                    continue;
+                };
+                for state in State::ALL {
+                    let is = |target: &&TargetView| {
+                        let own = target.view.breakers.first();
+                        own.is_some_and(|own| own.view.state == state)
+                    };
+                    let many = targets.iter().filter(is).count();
+                    set(&[&view.name, state.as_str()], count(many));
+                }
             }
         })?;
         self.family(&names::ENDPOINT_IN_FLIGHT, |set| {

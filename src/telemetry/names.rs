@@ -250,6 +250,8 @@ families! {
     TLS_RELOADS = Counter "outrigger_tls_reloads_total" [LISTENER, UPSTREAM, RESULT],
         "Changes of certificate, key or roots that were noticed.";
 
+    FORWARD_TARGETS = Gauge "outrigger_forward_targets" [UPSTREAM, STATE],
+        "Targets that callers have named and that are kept, by the state of their breaker.";
     ENDPOINTS = Gauge "outrigger_endpoints" [UPSTREAM],
         "Known addresses.";
     ENDPOINT_IN_FLIGHT = Gauge "outrigger_endpoint_in_flight" [UPSTREAM, ENDPOINT],

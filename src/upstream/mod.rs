@@ -11,6 +11,7 @@ pub mod classes;
 pub mod endpoint;
 pub mod endpoints;
 pub mod fault;
+pub mod forward;
 pub mod hedge;
 pub mod rate_limit;
 pub mod resolve;
@@ -29,6 +30,7 @@ use self::classes::Classes;
 use self::endpoint::{InFlight, Witness};
 use self::endpoints::{Endpoints, Found};
 use self::fault::Faults;
+use self::forward::Targets;
 use self::rate_limit::RateLimit;
 use self::view::{BreakerView, UpstreamView};
 use crate::balance::HashKey;
@@ -83,6 +85,8 @@ pub struct Upstream {
     pub faults: Arc<Faults>,
     /// Its counters.
     pub metrics: UpstreamMetrics,
+    /// Those that callers name; it has no endpoints of its own then.
+    pub targets: Option<Arc<dyn Targets>>,
     limits: (usize, usize),
     endpoints: Endpoints,
 }
@@ -95,7 +99,9 @@ pub struct Parts<'a> {
     pub pool: Arc<Pool>,
     pub breaker: Arc<Breaker>,
     pub own_breakers: Vec<(Arc<str>, Arc<Breaker>)>,
+    pub faults: Arc<Faults>,
     pub metrics: UpstreamMetrics,
+    pub targets: Option<Arc<dyn Targets>>,
 }
 
 impl Upstream {
@@ -107,7 +113,9 @@ impl Upstream {
             pool,
             breaker,
             own_breakers,
+            faults,
             metrics,
+            targets,
         } = parts;
         let now = time::now();
         let settings = &config.bulkhead;
@@ -121,7 +129,6 @@ impl Upstream {
         let adaptive = adaptive.map(|settings| Adaptive::new(settings, now));
         bulkhead.adapt(adaptive.as_ref().and_then(Adaptive::limit));
         let rate_limit = config.rate_limit.as_ref();
-        let faults = Faults::new(&config.faults, now, time::unix_now());
         Arc::new(Self {
             name: Arc::clone(&config.name),
             host,
@@ -136,8 +143,9 @@ impl Upstream {
             pool,
             breaker,
             own_breakers,
-            faults: Arc::new(faults),
+            faults,
             metrics,
+            targets,
             limits: (settings.max_requests, settings.max_queued),
             endpoints: Endpoints::new(config, rng::u64(), now),
         })
@@ -174,6 +182,14 @@ impl Upstream {
         self.pool.retain(|address| self.endpoints.contains(address));
     }
 
+    /// Closes connections whose time is over, and forgets targets. Called about twice a second.
+    pub fn reap(&self, now: Instant) {
+        self.pool.reap(now);
+        if let Some(targets) = &self.targets {
+            targets.reap(now);
+        }
+    }
+
     /// Hands the adaptive limit a sample: of an answer that took `rtt`, or of one that an overloaded
     /// upstream did not give; `in_flight` slots were in use when the attempt went out.
     pub fn sample(&self, rtt: Option<Duration>, in_flight: usize, now: Instant) {
@@ -190,13 +206,14 @@ impl Upstream {
         }
     }
 
-    /// All its breakers: the shared one, then those of routes.
+    /// All its breakers: the shared one, then those of routes. None where each target has its own.
     pub fn breakers(&self) -> impl Iterator<Item = (Option<Arc<str>>, &Arc<Breaker>)> {
         let own = self
             .own_breakers
             .iter()
             .map(|(route, own)| (Some(Arc::clone(route)), own));
-        std::iter::once((None, &self.breaker)).chain(own)
+        let all = std::iter::once((None, &self.breaker)).chain(own);
+        all.filter(|_| self.targets.is_none())
     }
 
     /// What it looks like now.
@@ -208,7 +225,7 @@ impl Upstream {
             mode: breaker.mode(),
             view: breaker.view(now),
         };
-        UpstreamView {
+        let mut view = UpstreamView {
             name: Arc::clone(&self.name),
             in_flight,
             max_requests: self.limits.0,
@@ -229,6 +246,11 @@ impl Upstream {
                 .filter(|ejection| ejection.mode != Mode::Off),
             faults: self.faults.view(now),
             breakers: self.breakers().map(breaker).collect(),
+            targets: None,
+        };
+        if let Some(targets) = &self.targets {
+            view.add(targets.view(now));
         }
+        view
     }
 }

@@ -16,9 +16,11 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Resolver, TokioResolver};
 use http::HeaderValue;
+use tokio::sync::watch;
 
 use super::Upstream;
 use super::endpoints::Found;
+use super::forward::Gate;
 use crate::config::model::{self, EndpointAddress};
 use crate::net::Address;
 use crate::pool::{Way, Won};
@@ -114,15 +116,39 @@ struct Known {
     won: Won,
 }
 
+/// What has come of looking names up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// No name was looked up yet.
+    Pending,
+    /// The endpoints are those that there are.
+    Tried,
+    /// All addresses that were found last must not be reached; the word says why.
+    Refused(&'static str),
+}
+
 /// The endpoints of one upstream.
 pub struct Resolution {
     upstream: Arc<Upstream>,
     known: Mutex<Vec<Known>>,
+    /// Which addresses must not become endpoints, whatever has them for its own.
+    gate: Option<Arc<Gate>>,
+    outlook: watch::Sender<Outlook>,
 }
 
 impl Resolution {
     /// Sets the endpoints that need no resolution.
     pub fn begin(upstream: &Arc<Upstream>, endpoints: &[model::Endpoint]) -> Arc<Self> {
+        Self::gated(upstream, endpoints, None)
+    }
+
+    /// As [`Self::begin`]; of the addresses that names resolve to, only those become endpoints that
+    /// `gate` does not refuse.
+    pub fn gated(
+        upstream: &Arc<Upstream>,
+        endpoints: &[model::Endpoint],
+        gate: Option<Arc<Gate>>,
+    ) -> Arc<Self> {
         let known = endpoints.iter().filter_map(|config| {
             Some(Known {
                 host: host_header(config)?,
@@ -135,9 +161,31 @@ impl Resolution {
         let resolution = Self {
             upstream: Arc::clone(upstream),
             known: Mutex::new(known.collect()),
+            gate,
+            outlook: watch::Sender::new(Outlook::Pending),
         };
         resolution.publish(&lock(&resolution.known));
+        if resolution.names().is_empty() {
+            resolution.outlook.send_replace(Outlook::Tried);
+        }
         Arc::new(resolution)
+    }
+
+    /// What has come of it up to now.
+    pub fn outlook(&self) -> Outlook {
+        *self.outlook.borrow()
+    }
+
+    /// Waits until a name was looked up, if there is one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn looked_up(&self) -> Outlook {
+        let mut outlook = self.outlook.subscribe();
+        let looked_up = outlook.wait_for(|outlook| *outlook != Outlook::Pending);
+        // The sender is ours.
+        looked_up.await.map_or(Outlook::Pending, |outlook| *outlook)
     }
 
     /// The names to resolve: each is kept current for itself, so that one that hangs delays no
@@ -200,9 +248,10 @@ impl Resolution {
         let Some(known) = all.get_mut(index) else {
             return;
         };
-        let EndpointAddress::Name { port, .. } = known.config.address else {
+        let EndpointAddress::Name { ref host, port } = known.config.address else {
             return;
         };
+        let outlook = self.sift(host, port, &mut addresses);
         let (addresses, alternates) = families(addresses, port);
         if known.addresses != addresses || known.alternates != alternates {
             known.addresses = addresses;
@@ -213,6 +262,36 @@ impl Resolution {
                 endpoints = self.upstream.endpoint_count(),
                 "endpoints changed"
             );
+        }
+        drop(all);
+        self.outlook.send_replace(outlook);
+    }
+
+    /// As if the first name had these addresses.
+    #[cfg(test)]
+    pub(super) fn found_for_test(&self, addresses: Vec<IpAddr>) {
+        self.found(0, addresses);
+    }
+
+    /// Takes out what must not be reached. An answer of which nothing is left is no failure that
+    /// the last good one would outlive: it may have been meant to deceive.
+    fn sift(&self, host: &str, port: u16, addresses: &mut Vec<IpAddr>) -> Outlook {
+        let Some(gate) = &self.gate else {
+            return Outlook::Tried;
+        };
+        let mut refused = None;
+        addresses.retain(|ip| match gate.refuses((*ip, port).into()) {
+            None => true,
+            Some(why) => {
+                let upstream = &*self.upstream.name;
+                tracing::warn!(upstream, host, address = %ip, reason = why, "address refused");
+                refused = Some(why);
+                false
+            }
+        });
+        match refused {
+            Some(why) if addresses.is_empty() => Outlook::Refused(why),
+            _ => Outlook::Tried,
         }
     }
 
@@ -229,6 +308,13 @@ impl Resolution {
             kept,
             "name not resolved"
         );
+        self.outlook.send_if_modified(|outlook| {
+            let is_first = *outlook == Outlook::Pending;
+            if is_first {
+                *outlook = Outlook::Tried;
+            }
+            is_first
+        });
         kept
     }
 

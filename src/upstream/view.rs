@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::bulkhead::WouldHave;
 use crate::config::model::Mode;
 use crate::net::Address;
+use crate::net::target::Target;
 use crate::resilience::breaker;
 
 /// One upstream.
@@ -49,6 +50,47 @@ pub struct UpstreamView {
     pub faults: Vec<FaultView>,
     /// The upstream's own breaker first (`route` is `None`), then those of routes with overrides.
     pub breakers: Vec<BreakerView>,
+    /// The targets that callers have named, by name; `None` where callers name none.
+    pub targets: Option<Vec<TargetView>>,
+}
+
+impl UpstreamView {
+    /// Takes targets in: what is in use, and what may be, is the sum of theirs. Policies that each
+    /// of them has to itself are shown with it alone.
+    pub(super) fn add(&mut self, targets: Vec<TargetView>) {
+        type Figure = fn(&mut UpstreamView) -> &mut usize;
+        let figures: [Figure; 8] = [
+            |view| &mut view.in_flight,
+            |view| &mut view.max_requests,
+            |view| &mut view.effective_max_requests,
+            |view| &mut view.queued,
+            |view| &mut view.max_queued,
+            |view| &mut view.connections_active,
+            |view| &mut view.connections_idle,
+            |view| &mut view.max_connections,
+        ];
+        let mut all: Vec<_> = targets.iter().map(|target| target.view.clone()).collect();
+        for figure in figures {
+            *figure(self) = all.iter_mut().map(|view| *figure(view)).sum();
+        }
+        self.budget.balance = all.iter().map(|view| view.budget.balance).sum();
+        self.classes.clear();
+        (self.adaptive, self.rate_limit, self.ejection) = (None, None, None);
+        self.targets = Some(targets);
+    }
+}
+
+/// One target of an upstream whose callers name the host.
+#[derive(Clone, Debug)]
+pub struct TargetView {
+    /// What callers call it.
+    pub target: Target,
+    /// Time since it was asked for last; `None` while it is in use.
+    pub idle: Option<Duration>,
+    /// Why none of its addresses may be reached, if that is so.
+    pub refused: Option<&'static str>,
+    /// What its own upstream looks like.
+    pub view: UpstreamView,
 }
 
 /// One address of an upstream.

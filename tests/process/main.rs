@@ -23,6 +23,7 @@ mod explain;
 mod failover;
 mod fault_injection;
 mod faults;
+mod forward;
 mod framing;
 mod grpc_h2;
 mod hedging;

@@ -133,17 +133,54 @@ fn the_status_is_that_of_the_views() {
             "ejection": ejection,
             "faults": faults,
             "breakers": breakers,
+            "targets": null,
         }],
     });
     assert_eq!(status, expected);
+}
+
+fn forwarding() -> Value {
+    let views = [sample::forwarding()];
+    serde_json::to_value(StatusView::new(&views, Ok(()), Duration::ZERO)).unwrap()
+}
+
+#[test]
+fn targets_are_shown_with_what_is_theirs() {
+    let upstream = &forwarding()["upstreams"][0];
+    assert_eq!(upstream["in_flight"], 6);
+    assert_eq!(upstream["max_requests"], 128);
+    assert_eq!(upstream["breakers"], json!([]));
+    let mut targets = upstream["targets"].clone();
+    let mut taken = |index: usize, name: &str| targets[index][name].take();
+    assert_eq!(taken(0, "breakers")[0]["state"], "open");
+    assert_eq!(taken(0, "endpoints")[0]["address"], "[::1]:8080");
+    assert_eq!(taken(1, "refused"), "metadata");
+    assert_eq!(taken(1, "idle_ms"), 9000);
+    let expected = json!({
+        "target": "a.test:443",
+        "idle_ms": null,
+        "refused": null,
+        "in_flight": 3,
+        "max_requests": 64,
+        "queued": 1,
+        "max_queued": 32,
+        "connections_active": 3,
+        "connections_idle": 5,
+        "max_connections": 64,
+        "endpoints": null,
+        "breakers": null,
+    });
+    assert_eq!(targets[0], expected);
 }
 
 #[test]
 fn the_page_reads_no_field_that_the_status_lacks() {
     let status = status();
     let upstream = &status["upstreams"][0];
+    let forwarding = forwarding();
     for (name, value) in [
         ("status", &status),
+        ("target", &forwarding["upstreams"][0]["targets"][0]),
         ("upstream", upstream),
         ("endpoint", &upstream["endpoints"][0]),
         ("breaker", &upstream["breakers"][0]),

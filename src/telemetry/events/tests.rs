@@ -7,8 +7,13 @@ use crate::tls::files::{LoadError, Problem};
 
 /// The one line of a transition, without time and target.
 fn logged(route: Option<&str>, transition: &Transition, message: &str) -> Value {
+    let metrics = Metrics::new(1).unwrap();
+    logged_of(&metrics.breaker("search", route), transition, message)
+}
+
+fn logged_of(of: &BreakerMetrics, transition: &Transition, message: &str) -> Value {
     capture::start();
-    log("search", route, transition);
+    log(of, transition);
     let lines = capture::lines(message);
     let [line] = lines.as_slice() else {
         panic!("one line, not {lines:?}")
@@ -52,6 +57,16 @@ fn an_opening_is_a_warning_with_what_counted() {
         "retry_after_ms": 5250,
     });
     assert_eq!(logged(None, &opened, "breaker opened"), expected);
+}
+
+#[test]
+fn the_breaker_of_a_target_names_it() {
+    let metrics = Metrics::new(1).unwrap();
+    let of = metrics.breaker("out", None).of_target("a.test:443");
+    let opened = transition(State::Closed, State::Open, Cause::Overdue);
+    let line = logged_of(&of, &opened, "breaker opened");
+    assert_eq!(line["upstream"], "out");
+    assert_eq!(line["host"], "a.test:443");
 }
 
 #[test]

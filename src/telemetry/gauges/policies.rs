@@ -30,7 +30,7 @@ impl Gauges {
     }
 
     /// One series for each upstream that has a value.
-    fn each(
+    pub(super) fn each(
         &mut self,
         family: &Family,
         views: &[UpstreamView],

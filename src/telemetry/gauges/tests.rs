@@ -23,6 +23,20 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
+fn targets_are_counted_and_name_no_series() {
+    let metrics = Metrics::new(1).unwrap();
+    let seen = scrape(&metrics, &[sample::forwarding()]);
+    let of = |series: &str| seen.get(&format!("outrigger_{series}")).copied();
+    for (state, many) in [("open", 1.0), ("closed", 1.0), ("half_open", 0.0)] {
+        let series = format!("forward_targets{{state=\"{state}\",upstream=\"out\"}}");
+        assert_eq!(of(&series), Some(many), "{state}");
+    }
+    assert_eq!(of("bulkhead_in_flight{upstream=\"out\"}"), Some(6.0));
+    assert_eq!(of("endpoints{upstream=\"out\"}"), None);
+    assert!(seen.keys().all(|series| !series.contains(".test")));
+}
+
+#[test]
 fn live_gauges_are_those_of_the_views() {
     let metrics = Metrics::new(3).unwrap();
     let seen = scrape(&metrics, &[sample::plain()]);

@@ -17,6 +17,7 @@ impl Metrics {
         let metrics = BreakerMetrics {
             upstream: upstream.into(),
             route: route.map(Into::into),
+            target: None,
             calls: CallVerdict::ALL.map(|verdict| {
                 let labels = [labels[0], labels[1], verdict.as_str()];
                 families.breaker_calls.with_label_values(&labels)
@@ -37,6 +38,7 @@ impl Metrics {
 pub struct BreakerMetrics {
     pub(in crate::telemetry) upstream: Arc<str>,
     pub(in crate::telemetry) route: Option<Arc<str>>,
+    pub(in crate::telemetry) target: Option<Arc<str>>,
     calls: [IntCounter; CallVerdict::ALL.len()],
     slow: IntCounter,
     pub(in crate::telemetry) would_trip: IntCounter,
@@ -44,6 +46,16 @@ pub struct BreakerMetrics {
 }
 
 impl BreakerMetrics {
+    /// The same for the breaker of one target of the upstream: it is named in the log, and counted
+    /// with the others.
+    #[must_use]
+    pub fn of_target(&self, target: &str) -> Self {
+        Self {
+            target: Some(target.into()),
+            ..self.clone()
+        }
+    }
+
     pub(in crate::telemetry) fn count(&self, counted: Counted) {
         let (verdict, slow) = match counted {
             Counted::Success { slow } => (CallVerdict::Success, slow),

@@ -36,7 +36,7 @@ fn every_family_is_exposed_with_its_type_and_no_other_is() {
     for breaker in &mut full.breakers {
         breaker.view.slow_rate = Some(0.5);
     }
-    let text = metrics.render(&[full], true).unwrap();
+    let text = metrics.render(&[full, sample::forwarding()], true).unwrap();
     let exposed: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))

@@ -38,6 +38,7 @@ pub(crate) fn plain() -> UpstreamView {
             breaker(None, State::Closed),
             breaker(Some("edge/v2"), State::HalfOpen),
         ],
+        targets: None,
     }
 }
 
@@ -83,6 +84,28 @@ pub(crate) fn full() -> UpstreamView {
         fault(2, Action::Abort(503)),
         fault(3, Action::Delay(Duration::from_secs(2))),
     ];
+    view
+}
+
+/// One whose callers name the host: they have named two.
+pub(crate) fn forwarding() -> UpstreamView {
+    let target = |target: &str, idle, refused, state| TargetView {
+        target: Target::parse(target, None).unwrap(),
+        idle,
+        refused,
+        view: UpstreamView {
+            breakers: vec![breaker(None, state)],
+            ..plain()
+        },
+    };
+    let mut view = plain();
+    view.name = "out".into();
+    (view.endpoints, view.breakers) = (Vec::new(), Vec::new());
+    let idle = Some(Duration::from_secs(9));
+    view.add(vec![
+        target("a.test:443", None, None, State::Open),
+        target("b.test:80", idle, Some("metadata"), State::Closed),
+    ]);
     view
 }
 
