@@ -92,7 +92,7 @@ fn a_tcp_upstream_is_waited_for_until_it_is_connected() {
     let config = upstream(
         "dns = \"db:5432\"\nprotocol = \"tcp\"\nproxy_protocol = true\n\
          timeouts = { connect = \"600ms\", tunnel_idle = \"5m\" }",
-        "[defaults]\ntimeouts.request = \"50ms\"\nretry.retries = 3",
+        "[defaults]\ntimeouts.request = \"50ms\"\nretry.mode = \"off\"",
     );
     let line = drawn(&config, "GET", &[]);
     let expected = [("queue", 0, Some(100)), ("attempt", 100, Some(700))];
