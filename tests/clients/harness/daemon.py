@@ -126,6 +126,15 @@ class Daemon:
         """What it logged as an error, or not as a log line at all."""
         return [line["message"] for line in self.lines if line.get("level") == "ERROR"]
 
+    def broken_off(self, path):
+        """How many answers to this path it took for broken off, by upstream."""
+        found = {}
+        for text in Path(self.access_log.name).read_text().splitlines():
+            if f'"path":"{path}"' in text and '"aborted":true' in text:
+                upstream_ = json.loads(text)["upstream"]
+                found[upstream_] = found.get(upstream_, 0) + 1
+        return found
+
     def metric(self, name):
         """The sum of all series of a metric."""
         url = f"http://127.0.0.1:{self.port('metrics')}/metrics"

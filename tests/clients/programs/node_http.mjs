@@ -11,7 +11,7 @@ const options = { keepAlive: true, maxSockets: 200, ca };
 // Sends a request; gives its response once the head is there.
 function open(target, agent, path, more = {}) {
   const { host, port } = new URL(target.url);
-  return kind.request({ host: host.split(':')[0], port, path, agent, ...more });
+  return kind.request({ host: host.split(':')[0], port, path, agent, ca, ...more });
 }
 
 async function head(request) {

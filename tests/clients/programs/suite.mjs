@@ -19,7 +19,7 @@ export const fresh = randomUUID;
 // How long anything may take that should happen at once; never what is judged.
 const PATIENCE = 10_000;
 
-class Skip extends Error {}
+export class Skip extends Error {}
 
 export function need(target, feature) {
   if (!target.features.includes(feature)) throw new Skip(`${target.label} lacks \`${feature}\``);

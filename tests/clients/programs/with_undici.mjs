@@ -1,6 +1,6 @@
 // undici, which is behind Node's fetch: HTTP/1.1 with pipelining, HTTP/2 over TLS, its WebSocket.
 import { Readable } from 'node:stream';
-import { BODY, BODY_HASH, MIB, accepted, assert, awaitState, ca, check, fails, fresh, need, numbers, plan, require, sha256 } from './suite.mjs';
+import { Skip, BODY, BODY_HASH, MIB, accepted, assert, awaitState, ca, check, fails, fresh, need, numbers, plan, require, sha256 } from './suite.mjs';
 
 const { Agent, Client, WebSocket, fetch, request } = require('undici');
 const http2 = plan.mode === 'tls2';
@@ -35,6 +35,7 @@ for (const target of plan.targets) {
   });
   await check(target, 'trailers of the response', async () => {
     need(target, 'trailers');
+    if (http2) throw new Skip('undici tells no trailers over HTTP/2');
     const got = await get('/trailers', { headers: { te: 'trailers' } });
     assert.equal(got.body.toString(), 'with trailers');
     assert.equal(got.trailers['x-checksum'], 'abc123');
