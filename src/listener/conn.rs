@@ -55,9 +55,10 @@ where
             (protocol, Wire::Tls(Box::new(stream)))
         }
     };
+    // Apart as well: what is idle or has only begun takes no room for any of them.
     match (protocol, wire) {
-        (Protocol::Tcp, wire) => tcp::serve(caller, wire).await,
-        (Protocol::Http2, wire) => http2::serve(caller, wire).await,
+        (Protocol::Tcp, wire) => Box::pin(tcp::serve(caller, wire)).await,
+        (Protocol::Http2, wire) => Box::pin(http2::serve(caller, wire)).await,
         (Protocol::Auto, Wire::Plain(mut socket)) => {
             let Some((is_http2, before)) =
                 in_time(&caller, sniff(&mut socket, || caller.watch.came())).await
@@ -66,12 +67,14 @@ where
             };
             let wire = Wire::Plain(socket.rewind(before));
             if is_http2 {
-                http2::serve(caller, wire).await;
+                Box::pin(http2::serve(caller, wire)).await;
             } else {
-                http1::serve(caller, wire).await;
+                Box::pin(http1::serve(caller, wire)).await;
             }
         }
-        (Protocol::Http1 | Protocol::Auto, wire) => http1::serve(caller, wire).await,
+        (Protocol::Http1 | Protocol::Auto, wire) => {
+            Box::pin(http1::serve(caller, wire)).await;
+        }
     }
 }
 

@@ -45,13 +45,14 @@ where
         let request = request.map(|body| Upload::new(Inbound::Http1(body)));
         let handled = Rc::clone(&caller).handle(request);
         let tunnel = &tunnel;
-        async move {
+        // Boxed: the library keeps room for it for the life of the connection.
+        Box::pin(async move {
             let Ok(mut response) = handled.await;
             if let Some(taken) = response.body_mut().take_tunnel() {
                 tunnel.replace(Some(taken));
             }
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let ended = {
         let tapped = Tapped {
@@ -99,5 +100,9 @@ impl Tap for Rc<Watch> {
 
     fn wrote(&self, _: usize) {
         self.touch();
+    }
+
+    fn flushed(&self) {
+        self.drained();
     }
 }

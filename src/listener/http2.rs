@@ -28,8 +28,8 @@ use crate::proxy::watch::Watch;
 use crate::telemetry::limited::Limited;
 use crate::time::{self, Alarm, Flock};
 
-/// Bytes of one stream's response that wait for the caller's socket.
-const SEND_BUFFER: usize = 64 * 1024;
+/// Bytes of one stream's response that wait for the caller's socket: a frame.
+const SEND_BUFFER: usize = 16 * 1024;
 
 /// A connection that was told to go away may take this long to do so.
 const GOING: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ const MIN_RESET_STREAMS: usize = 200;
 /// Streams refused or reset because of errors, in the life of a connection. A lawful caller has
 /// some before it knows our settings; one that makes us reset for ever would pay for nothing, as
 /// what it opened counts as closed while the upstream still works on it.
-const MAX_ERRORS: usize = 1024;
+const MAX_ERRORS: usize = 256;
 
 fn builder(settings: &Downstream) -> Builder {
     let streams = usize::try_from(settings.http2.max_streams).unwrap_or(usize::MAX);

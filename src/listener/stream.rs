@@ -31,6 +31,10 @@ pub(super) async fn answer(
     mut respond: SendResponse<Bytes>,
     life: Rc<Life>,
 ) {
+    // Cancelled before anybody looked at it, by the caller or for an error: it costs no more.
+    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+        return;
+    }
     let is_head = request.method() == Method::HEAD;
     let watch = Rc::clone(&caller.watch);
     let (head, body) = request.into_parts();

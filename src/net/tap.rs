@@ -9,11 +9,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Hears of bytes as they pass. Called on every read and write: must be cheap.
 pub(crate) trait Tap {
+    /// Bytes of one read, at most.
+    const MOST: usize = usize::MAX;
+
     /// A read brought bytes. Says whether they are passed on; where they are not, nothing is read
     /// any more until something else wakes the task.
     fn read(&self, bytes: &[u8]) -> bool;
     /// A write took bytes.
     fn wrote(&self, _bytes: usize) {}
+    /// All that was to be written is.
+    fn flushed(&self) {}
 }
 
 /// Passes everything through.
@@ -29,7 +34,15 @@ impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let result = if buf.remaining() > T::MOST {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(T::MOST));
+            let result = Pin::new(&mut self.stream).poll_read(cx, &mut part);
+            let read = part.filled().len();
+            buf.advance(read);
+            result
+        } else {
+            Pin::new(&mut self.stream).poll_read(cx, buf)
+        };
         let bytes = buf.filled().get(before..).unwrap_or_default();
         if !bytes.is_empty() && !self.tap.read(bytes) {
             buf.set_filled(before);
@@ -72,7 +85,11 @@ impl<S: AsyncWrite + Unpin, T: Tap + Unpin> AsyncWrite for Tapped<S, T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_ready() {
+            self.tap.flushed();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

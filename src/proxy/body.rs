@@ -283,6 +283,9 @@ impl Body for ResponseBody {
             }
             Kind::Upstream(stream) => stream,
         };
+        if this.watch.is_full(cx) {
+            return Poll::Pending;
+        }
         let Poll::Ready(polled) = stream.poll_frame(&this.watch, cx) else {
             this.watch.waits_for_upstream();
             return Poll::Pending;
@@ -291,6 +294,7 @@ impl Body for ResponseBody {
         match polled {
             Some(Ok(frame)) => {
                 this.watch.got(now);
+                this.watch.gave(frame.data_ref().map_or(0, Bytes::len));
                 if let Some(exchange) = &mut this.exchange {
                     if let Some(data) = frame.data_ref() {
                         exchange.bytes_out += data.len() as u64;

@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::error::ProxyError;
@@ -23,7 +24,15 @@ pub struct Watch {
     /// When a byte of the exchange moved last.
     progress: Cell<Instant>,
     flow: RefCell<Option<Flow>>,
+    /// Bytes of the response that were handed over since the socket had taken all.
+    unsent: Cell<usize>,
+    /// Woken when it has.
+    drained: RefCell<Option<Waker>>,
 }
+
+/// Bytes of a response that the connection of HTTP/1 may hold back from its socket: more is only
+/// asked for once they are gone. A frame of HTTP/2 is as long.
+const MAX_UNSENT: usize = 16 * 1024;
 
 /// What the connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +72,8 @@ impl Watch {
             phase: Cell::new(Phase::Idle(now)),
             progress: Cell::new(now),
             flow: RefCell::new(None),
+            unsent: Cell::new(0),
+            drained: RefCell::new(None),
         };
         watch.idle(now);
         watch
@@ -77,6 +88,8 @@ impl Watch {
             phase: Cell::new(Phase::Stream),
             progress: Cell::new(now),
             flow: RefCell::new(None),
+            unsent: Cell::new(0),
+            drained: RefCell::new(None),
         }
     }
 
@@ -144,6 +157,31 @@ impl Watch {
         if let Some(flow) = &mut *self.flow.borrow_mut() {
             flow.upstream_waits = false;
             self.progress.set(now);
+        }
+    }
+
+    /// Bytes of the response body are handed over. What a stream holds is bounded by its windows.
+    pub(super) fn gave(&self, bytes: usize) {
+        if self.phase.get() != Phase::Stream {
+            self.unsent.set(self.unsent.get().saturating_add(bytes));
+        }
+    }
+
+    /// Whether so much waits for the socket that no more is to be handed over; whoever asks is woken
+    /// when that is gone.
+    pub(super) fn is_full(&self, cx: &Context<'_>) -> bool {
+        let full = self.unsent.get() >= MAX_UNSENT;
+        if full {
+            self.drained.replace(Some(cx.waker().clone()));
+        }
+        full
+    }
+
+    /// The socket has taken all that there was.
+    pub fn drained(&self) {
+        self.unsent.set(0);
+        if let Some(waker) = self.drained.take() {
+            waker.wake();
         }
     }
 

@@ -8,7 +8,7 @@ use outrigger::proxy::error::ProxyError;
 
 use crate::expect::{API, assert_nothing_held, assert_row};
 use crate::h2raw::{
-    CONTINUATION, DATA, END_HEADERS, Frame, GOAWAY, Gone, HEADERS, Link, PING, SETTINGS,
+    CONTINUATION, DATA, END_HEADERS, Frame, GOAWAY, Gone, HEADERS, Link, PING, PRIORITY, SETTINGS,
     WINDOW_UPDATE,
 };
 use crate::support::PATIENCE;
@@ -24,7 +24,6 @@ const HEADER_TIMEOUTS: &str = "outrigger_downstream_header_timeouts_total";
 /// More than is let through of anything, and little enough to be written at once.
 const MANY: u32 = 4000;
 
-const PRIORITY: u8 = 2;
 const UNKNOWN: u8 = 0xfa;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -113,7 +112,9 @@ fn floods() -> Vec<(&'static str, Vec<u8>, &'static [&'static str])> {
         ),
         (
             "resets that we are made to send",
-            streams(MANY, |stream| vec![open(stream), window(stream, 0x7fff_ffff)]),
+            streams(MANY, |stream| {
+                vec![open(stream), window(stream, 0x7fff_ffff)]
+            }),
             &["errors"],
         ),
         ("CONTINUATION", block(0, 20), &["continuations", "errors"]),

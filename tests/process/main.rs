@@ -9,6 +9,7 @@
 mod support;
 
 #[path = "../support/h2raw/mod.rs"]
+#[expect(dead_code, reason = "shared with a suite that uses more of it")]
 mod h2raw;
 
 mod adaptive;

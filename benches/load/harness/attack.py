@@ -17,7 +17,7 @@ CONNECTS, RECONNECTS = 4000, 100
 # Written at once by whoever floods.
 CHUNK = 32 * 1024
 
-SMALL, LARGE, HUNG = b"/b/128", b"/b/1048576", b"/d/30000/128"
+SMALL, MIDDLE, LARGE, HUNG = b"/b/128", b"/b/65536", b"/b/1048576", b"/d/30000/128"
 
 
 class Attack:
@@ -199,12 +199,12 @@ class HugeFields(Http2):
 
 
 class TinyWindows(Http2):
-    """Has megabytes sent octet by octet."""
+    """Has bodies sent octet by octet."""
 
     connections, pace = 10, 0.01
 
     def opening(self):
-        asks = (h2.request(next(self.streams), LARGE) for _ in range(50))
+        asks = (h2.request(next(self.streams), MIDDLE) for _ in range(50))
         return h2.PREFACE + h2.settings(s4=1) + b"".join(asks)
 
     def more(self):
