@@ -13,6 +13,7 @@ mod shared;
 mod stream;
 mod tap;
 pub mod target;
+pub(crate) mod trailers;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};

@@ -1,4 +1,5 @@
-//! A body as it comes off a connection, whichever version of HTTP that speaks.
+//! A body as it comes off a connection, whichever version of HTTP that speaks, without trailers that
+//! must not be any.
 
 use std::error::Error;
 use std::fmt;
@@ -11,6 +12,8 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::net::trailers;
 
 /// What a peer sends: read once, at the pace of whoever reads it.
 pub enum Inbound {
@@ -92,9 +95,20 @@ impl Body for Inbound {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match self.get_mut() {
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BrokenOff::Http1),
-            Self::Http2(body) => body.poll_frame(cx).map_err(BrokenOff::Http2),
+        let this = self.get_mut();
+        loop {
+            let frame = ready!(match this {
+                Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BrokenOff::Http1),
+                Self::Http2(body) => body.poll_frame(cx).map_err(BrokenOff::Http2),
+            });
+            let frame = match frame {
+                Some(Ok(frame)) if frame.is_trailers() => frame,
+                other => return Poll::Ready(other),
+            };
+            let trailers = frame.into_trailers().unwrap_or_default();
+            if let Some(trailers) = trailers::lawful(trailers) {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
         }
     }
 

@@ -9,11 +9,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
-use http::HeaderMap;
 use http_body::Body;
 
 use super::Upload;
-use super::stream::strip;
 use crate::net::frames::Earnings;
 
 /// See the module.
@@ -84,9 +82,7 @@ impl Pump {
                         }
                         Err(frame) => {
                             let trailers = frame.into_trailers().unwrap_or_default();
-                            self.stream
-                                .send_trailers(forwarded(trailers))
-                                .map(|()| true)
+                            self.stream.send_trailers(trailers).map(|()| true)
                         }
                     }
                 }
@@ -98,10 +94,4 @@ impl Pump {
             }
         }
     }
-}
-
-/// Trailers without what concerns one connection only.
-fn forwarded(mut trailers: HeaderMap) -> HeaderMap {
-    strip(&mut trailers);
-    trailers
 }

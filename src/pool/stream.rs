@@ -131,7 +131,7 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// Takes away what concerns one connection of HTTP/1 only, and what HTTP/2 frames itself.
-pub(super) fn strip(headers: &mut HeaderMap) {
+fn strip(headers: &mut HeaderMap) {
     let is_connections = |name: &HeaderName| {
         matches!(
             name.as_str(),

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use super::{Fields, Got, answered, exchange, lawful};
-use crate::case::{Answer, Body, Failure, Outcome, Reply, plain};
+use crate::case::{Answer, Body, Outcome, Reply, plain};
 use crate::h2raw::{self, End, Frame};
 use crate::responses::{bodies, fields, framing, interim, status};
 use crate::run::{self, Checked, Seen};
@@ -17,15 +17,6 @@ const CASE: Fields = &[
     (b"te", b"trailers"),
 ];
 
-/// What is right over HTTP/1 and not yet here, and what happens instead.
-const FAILURES: &[(&str, Failure<Outcome>)] = &[(
-    "trailers that must not be any",
-    Failure {
-        why: "the library resets a stream rather than send such trailers, and nobody drops them",
-        instead: &[Outcome::Abort(200)],
-    },
-)];
-
 #[track_caller]
 fn replies(replies: &'static [Reply]) {
     let upstreams = replies.iter().map(run::answering).collect();
@@ -35,8 +26,7 @@ fn replies(replies: &'static [Reply]) {
     let mut wrong = String::new();
     for (reply, seen) in replies.iter().zip(&seen) {
         let check = |expect: &Outcome| check(expect, reply.method, seen);
-        let here = FAILURES.iter().find(|failure| failure.0 == reply.name);
-        let found = match here.map(|here| &here.1).or(reply.failure.as_ref()) {
+        let found = match &reply.failure {
             None => check(&reply.expect),
             Some(failure) => {
                 let instead = failure.instead.iter().try_for_each(&check);

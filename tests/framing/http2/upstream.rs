@@ -8,12 +8,7 @@ use crate::run;
 
 const HTTP2: &str = "protocol = \"http2\"";
 
-const TRAILERS: &str = "what must not be a trailer goes on as one";
-
 const UNFIT: Unfit = &[
-    ("the length in a trailer", TRAILERS),
-    ("Host in a trailer", TRAILERS),
-    ("announced trailers that must not be any", TRAILERS),
     (
         "websocket is asked for, and may be refused",
         "an upgrade stays behind where HTTP/2 follows",
