@@ -1,5 +1,6 @@
 //! One connection of a caller that is carried as it is.
 
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -26,8 +27,20 @@ where
     let alarm = caller.watch.alarm.clone();
     let mut request = Request::new(Upload::empty());
     *request.method_mut() = Method::CONNECT;
+    let socket = caller.ends.socket();
     let carried = pin!(async {
-        let Ok(mut response) = caller.handle(request).await;
+        let left = async move {
+            match socket {
+                Some(socket) => socket.left().await,
+                None => pending().await,
+            }
+        };
+        let Ok(mut response) = (tokio::select! {
+            biased;
+            answered = caller.handle(request) => answered,
+            // Nobody waits for a connection any more.
+            () = left => return,
+        });
         if let Some(tunnel) = response.body_mut().take_tunnel() {
             tunnel.run(wire, &alarm).await;
         }

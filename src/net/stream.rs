@@ -1,11 +1,13 @@
 //! A connected socket of either kind.
 
+use std::future::pending;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -87,6 +89,13 @@ impl SocketStream {
         }
     }
 
+    /// Has its close break the connection off, as far as the system knows such an end: what is
+    /// cut short must not look whole.
+    pub(crate) fn break_off(&self) {
+        // Of a Unix socket nothing is left unread to tell by.
+        let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+    }
+
     /// Waits until there is something to be read, the end included, and leaves it there.
     pub(crate) async fn arrived(&self) {
         loop {
@@ -99,6 +108,16 @@ impl SocketStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 _ => return,
             }
+        }
+    }
+
+    /// Waits until the peer has left without a word: it has ended its side or broken off, and
+    /// nothing of what it said before waits to be read.
+    pub(crate) async fn left(&self) {
+        self.arrived().await;
+        let mut byte = [MaybeUninit::uninit()];
+        if matches!(SockRef::from(self).peek(&mut byte), Ok(1..)) {
+            pending::<()>().await;
         }
     }
 

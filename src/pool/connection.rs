@@ -80,7 +80,7 @@ pub(super) struct Lease {
     upgrades: Arc<AtomicBool>,
     /// What is left of the connection then.
     left: Option<oneshot::Receiver<Left>>,
-    peek: Option<Weak<SocketStream>>,
+    pub(super) peek: Option<Weak<SocketStream>>,
     /// Whether a byte came in since the last request was handed over.
     seen: Arc<AtomicBool>,
     endpoint: Address,

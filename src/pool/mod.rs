@@ -408,13 +408,16 @@ impl Dialing {
     /// As [`Self::open`].
     pub async fn open_raw(self, way: &Arc<Way>, first: Vec<u8>) -> io::Result<Raw> {
         let started = crate::time::now();
-        let mut stream = self.pool.dial.dial(&self.endpoint, way).await?.stream;
+        let Socket {
+            mut stream, peek, ..
+        } = self.pool.dial.dial(&self.endpoint, way).await?;
         stream.write_all(&first).await?;
         let took = crate::time::now().saturating_duration_since(started);
         let observer = Arc::clone(&self.pool.observer);
         observer.opened(took);
         let stream = Rewound::new(Bytes::new(), stream);
-        Ok(Raw::dialled(stream, self.place, observer))
+        let peek = peek.as_ref().map(Arc::downgrade);
+        Ok(Raw::dialled(stream, peek, self.place, observer))
     }
 }
 

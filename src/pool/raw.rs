@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,11 +11,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Lease;
 use super::shared::Slot;
 use super::{Closed, Observer, Place, Stream};
-use crate::net::{Duplex, Rewound};
+use crate::net::{Duplex, Rewound, SocketStream};
 
 /// The bytes of one connection. It holds the connection's place; dropping it closes the socket.
 pub struct Raw {
     stream: Rewound<Box<dyn Stream>>,
+    peek: Option<Weak<SocketStream>>,
     /// Told of the end, where it was never anything else.
     observer: Option<Arc<dyn Observer>>,
     /// Tells of the end, where it was HTTP before.
@@ -42,6 +43,7 @@ impl Raw {
         lease.why = Closed::Tunnel;
         Self {
             stream,
+            peek: lease.peek.clone(),
             observer: None,
             _lease: Some(lease),
             _hold: Hold::Place(place),
@@ -52,6 +54,7 @@ impl Raw {
     pub(super) fn stream(duplex: Duplex, slot: Slot) -> Self {
         Self {
             stream: Rewound::new(Bytes::new(), Box::new(duplex)),
+            peek: None,
             observer: None,
             _lease: None,
             _hold: Hold::Slot(slot),
@@ -61,14 +64,23 @@ impl Raw {
     /// A fresh connection.
     pub(super) fn dialled(
         stream: Rewound<Box<dyn Stream>>,
+        peek: Option<Weak<SocketStream>>,
         place: Place,
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
             stream,
+            peek,
             observer: Some(observer),
             _lease: None,
             _hold: Hold::Place(place),
+        }
+    }
+
+    /// Has its drop break the connection off rather than end it in order.
+    pub fn break_off(&self) {
+        if let Some(socket) = self.peek.as_ref().and_then(Weak::upgrade) {
+            socket.break_off();
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A tunnel holds what its request held: the slot, the endpoint's count, the exchange. The verdict
 //! on the upstream fell when it was connected or had answered; the only timer is `tunnel_idle`.
-//! Invariant: whichever end breaks, both are closed.
+//! Invariant: whichever end breaks, both are closed, and the other does not take it for an end in
+//! order.
 
 use std::cell::Cell;
 use std::io;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use super::body::Carrier;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use crate::net::{Tap, Tapped};
+use crate::net::{Ends, Tap, Tapped};
 use crate::telemetry::metrics::Direction;
 use crate::time::{self, Alarm};
 use crate::upstream::Upstream;
@@ -63,7 +64,8 @@ impl Tunnel {
             down: Cell::new(0),
             upstream,
         });
-        let carried = carry(carrier, caller, Rc::clone(&moved));
+        let ends = exchange.caller().ends.clone();
+        let carried = carry(carrier, caller, &ends, Rc::clone(&moved));
         let expiry = |now| match idle.and_then(|idle| moved.at.get().checked_add(idle)) {
             Some(at) if at <= now => Err(ProxyError::TunnelIdle),
             at => Ok(at),
@@ -81,7 +83,7 @@ impl Tunnel {
     }
 }
 
-async fn carry<S>(carrier: Carrier, caller: S, moved: Rc<Moved>) -> io::Result<()>
+async fn carry<S>(carrier: Carrier, caller: S, ends: &Ends, moved: Rc<Moved>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -92,8 +94,13 @@ where
         stream: caller,
         tap: moved,
     };
-    copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER).await?;
-    Ok(())
+    let copied = copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER).await;
+    if copied.is_err() {
+        // One of them is broken already, and does not mind.
+        upstream.break_off();
+        ends.socket().inspect(|socket| socket.break_off());
+    }
+    copied.map(drop)
 }
 
 /// What has passed, seen from the caller's side.

@@ -57,6 +57,11 @@ impl Client {
         Self { wire }
     }
 
+    /// What is not HTTP any more.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// Writes raw bytes; that the peer no longer reads is not an error here.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         drop(self.wire.write(bytes.as_ref()));

@@ -1,6 +1,7 @@
 //! Addresses behind which nobody answers.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 /// An address that refuses connections: bound, so that nobody else gets it, but not listened on.
@@ -45,6 +46,13 @@ impl Deaf {
             listener,
             _waiting: waiting,
         }
+    }
+
+    /// Accepts whoever waits and whoever comes, from now on: those that were not heard try again, a
+    /// second after their first try.
+    pub(crate) fn hear(self) {
+        let listener = TcpListener::from(self.listener);
+        thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(drop));
     }
 
     /// As an entry of `endpoints`.

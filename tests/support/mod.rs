@@ -15,6 +15,7 @@ pub(crate) mod gate;
 pub(crate) mod grpc;
 pub(crate) mod h2_server;
 pub(crate) mod metrics;
+pub(crate) mod stage;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 pub(crate) mod wire;

@@ -234,6 +234,34 @@ impl Wire {
         }
     }
 
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut taken = Vec::new();
+        let came = self.exactly(length as u64, &mut |bytes| taken.extend_from_slice(bytes));
+        came.unwrap_or_else(|stop| panic!("{stop:?} after {:?}", taken.escape_ascii().to_string()));
+        taken
+    }
+
+    /// Reads until the peer ends its side; how, and what came before.
+    pub(crate) fn drain(&mut self) -> (Vec<u8>, Result<(), Stop>) {
+        let mut taken = Vec::new();
+        let end = self.rest(&mut |bytes| taken.extend_from_slice(bytes));
+        (taken, end)
+    }
+
+    /// Ends the sending side, and still reads.
+    pub(crate) fn finish(&self) {
+        let end = self.stream.shutdown(std::net::Shutdown::Write);
+        end.expect("an open connection");
+    }
+
+    /// Ends the connection by a reset.
+    pub(crate) fn reset(self) {
+        let socket = socket2::SockRef::from(&*self.stream);
+        let reset = socket.set_linger(Some(Duration::ZERO));
+        reset.expect("the option is supported");
+    }
+
     /// Reads into `sink` until the peer ends its side.
     pub(crate) fn rest(&mut self, sink: &mut dyn FnMut(&[u8])) -> Result<(), Stop> {
         loop {
