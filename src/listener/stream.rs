@@ -16,8 +16,9 @@ use http_body::Body;
 use super::http2::Life;
 use crate::net::{Duplex, Tap, Tapped};
 use crate::pool::{Inbound, Upload};
+use crate::proxy::Caller;
 use crate::proxy::body::ResponseBody;
-use crate::proxy::{Caller, websocket};
+use crate::proxy::websocket::{self, Extended};
 use crate::time;
 
 /// Answers one request.
@@ -40,10 +41,8 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let (mut request, received) = if head.method == Method::CONNECT {
         // What comes is no body, but the caller's half of a tunnel.
-        match connect(Request::from_parts(head, Upload::empty())) {
-            Some(request) => (request, Some(body)),
-            None => return refuse(respond, StatusCode::NOT_IMPLEMENTED),
-        }
+        let request = connect(Request::from_parts(head, Upload::empty()));
+        (request, Some(body))
     } else {
         let body = Inbound::http2(body, &head.headers);
         (Request::from_parts(head, Upload::new(body)), None)
@@ -143,32 +142,28 @@ impl Tap for Paid {
 }
 
 /// An extended CONNECT (RFC 8441) as the upgrade that HTTP/1.1 has in its place; a plain one as it
-/// is. `None` where the protocol has no such form.
-fn connect(mut request: Request<Upload>) -> Option<Request<Upload>> {
+/// is, and so one of a protocol that has no such form.
+fn connect(mut request: Request<Upload>) -> Request<Upload> {
     let Some(protocol) = request.extensions_mut().remove::<Protocol>() else {
-        return Some(request);
+        return request;
     };
-    if !protocol.as_str().eq_ignore_ascii_case("websocket") {
-        return None;
+    request.extensions_mut().insert(Extended);
+    if protocol.as_str().eq_ignore_ascii_case("websocket")
+        && let Ok(key) = HeaderValue::try_from(websocket::new_key())
+    {
+        *request.method_mut() = Method::GET;
+        *request.version_mut() = Version::HTTP_11;
+        let host = request.uri().authority().map(Authority::as_str);
+        let host = host.and_then(|host| HeaderValue::from_str(host).ok());
+        let headers = request.headers_mut();
+        if let Some(host) = host {
+            headers.entry(header::HOST).or_insert(host);
+        }
+        headers.insert(header::SEC_WEBSOCKET_KEY, key);
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    *request.method_mut() = Method::GET;
-    *request.version_mut() = Version::HTTP_11;
-    let key = HeaderValue::try_from(websocket::new_key()).ok()?;
-    let host = request.uri().authority().map(Authority::as_str);
-    let host = host.and_then(|host| HeaderValue::from_str(host).ok());
-    let headers = request.headers_mut();
-    if let Some(host) = host {
-        headers.entry(header::HOST).or_insert(host);
-    }
-    headers.insert(header::SEC_WEBSOCKET_KEY, key);
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    Some(request)
-}
-
-/// Answers what no route is asked about.
-fn refuse(mut respond: SendResponse<Bytes>, status: StatusCode) {
-    let _ = respond.send_response(bare(status), true);
+    request
 }
 
 fn bare(status: StatusCode) -> Response<()> {

@@ -217,7 +217,9 @@ pub(super) fn checked(
     if codings > 0 && lengths > 0 {
         return Err(ProxyError::BadResponse);
     }
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !survey.is_upgraded_by(&response) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !survey.is_upgraded_by(&response)
+        || survey.is_misleading(response.status())
+    {
         return Err(ProxyError::BadResponse);
     }
     Ok(response)

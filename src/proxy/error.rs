@@ -18,6 +18,8 @@ pub enum ProxyError {
     NoRoute,
     /// The request breaks a rule of HTTP; the text says which.
     BadRequest(&'static str),
+    /// The caller asks by CONNECT for a protocol that we do not know.
+    UnknownProtocol,
     /// The request head is larger than `max_header_bytes`.
     HeadTooLarge,
     /// The request target is longer than the listener's limit.
@@ -274,9 +276,10 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant that has nothing to do with TLS.
-    const OWN: [Self; 30] = [
+    const OWN: [Self; 31] = [
         Self::NoRoute,
         Self::BadRequest("…"),
+        Self::UnknownProtocol,
         Self::HeadTooLarge,
         Self::TargetTooLong,
         Self::TargetRefused,
@@ -326,6 +329,7 @@ impl ProxyError {
         match self {
             Self::NoRoute            => row(Downstream, 404,  5, "destination_not_found",    Reason::NoRoute,        Never,     None,            "no route matches this request"),
             Self::BadRequest(_)      => row(Downstream, 400, 13, "http_request_error",       Reason::BadRequest,     Never,     None,            "the request is not valid HTTP"),
+            Self::UnknownProtocol    => row(Downstream, 501, 12, "http_request_error",       Reason::BadRequest,     Never,     None,            "the protocol that CONNECT asks for is not known"),
             Self::HeadTooLarge       => row(Downstream, 431, 13, "http_request_error",       Reason::HeadTooLarge,   Never,     None,            "the request head is too large"),
             Self::TargetTooLong      => row(Downstream, 414, 13, "http_request_error",       Reason::TargetTooLong,  Never,     None,            "the request target is too long"),
             Self::TargetRefused      => row(Downstream, 403,  7, "http_request_denied",      Reason::TargetRefused,  Never,     None,            "callers may not name this host and port"),

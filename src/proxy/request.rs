@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::error::ProxyError;
 use super::forwarded::{self, Origin, Seen};
 use super::route::Route;
-use super::websocket;
+use super::websocket::{self, Extended};
 use crate::config::model;
 use crate::resilience::classify::is_grpc;
 use crate::resilience::timeout::{self, Deadline};
@@ -54,6 +54,8 @@ pub(super) struct Upgrade {
     protocol: HeaderValue,
     /// What an upstream has to prove that it understood, for WebSocket.
     key: Option<String>,
+    /// The caller takes any success for a tunnel.
+    extended: bool,
 }
 
 impl Survey {
@@ -77,9 +79,18 @@ impl Survey {
         }
     }
 
+    /// Whether the caller would take an answer of this status for a tunnel that it is not.
+    pub(super) fn is_misleading(&self, status: StatusCode) -> bool {
+        let extended = self
+            .upgrade
+            .as_ref()
+            .is_some_and(|upgrade| upgrade.extended);
+        extended && status.is_success()
+    }
+
     /// Whether it is this answer that was asked for by `Upgrade`.
     pub(super) fn is_upgraded_by<B>(&self, response: &Response<B>) -> bool {
-        let Some(Upgrade { protocol, key }) = &self.upgrade else {
+        let Some(Upgrade { protocol, key, .. }) = &self.upgrade else {
             return false;
         };
         let agreed = response.headers().get(UPGRADE);
@@ -190,6 +201,14 @@ pub(super) fn survey<B>(
         survey.upgrade = upgrade(request, limits);
     }
     survey.has_crumbs = cookies > 1;
+    if request.extensions().get::<Extended>().is_some() {
+        if request.method() == Method::CONNECT {
+            return Err(ProxyError::UnknownProtocol);
+        }
+        if survey.upgrade.is_none() {
+            return bad("an extended CONNECT that opens no WebSocket (RFC 8441 §5)");
+        }
+    }
     if request.method() == Method::CONNECT {
         let length = request.headers().get(CONTENT_LENGTH);
         let has_body = codings > 0 || length.is_some_and(|length| length != "0");
@@ -241,6 +260,7 @@ fn upgrade<B>(request: &Request<B>, limits: &model::Downstream) -> Option<Upgrad
             Some(key) => Some(key?),
             None => None,
         },
+        extended: request.extensions().get::<Extended>().is_some(),
     })
 }
 

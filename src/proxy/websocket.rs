@@ -19,6 +19,11 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Octets of a key, before base64.
 const KEY: usize = 16;
 
+/// An extension of a request that came as an extended CONNECT, whose success is a tunnel and nothing
+/// else. Still a CONNECT, it asks for a protocol that we do not know.
+#[derive(Clone, Copy, Debug)]
+pub struct Extended;
+
 /// Why a request is no opening handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadHandshake {
