@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -51,6 +52,7 @@ where
             if let Some(taken) = response.body_mut().take_tunnel() {
                 tunnel.replace(Some(taken));
             }
+            name(&mut response);
             Ok::<_, Infallible>(response)
         })
     });
@@ -92,9 +94,19 @@ where
     }
 }
 
+/// A status without a name goes without: hyper has a word of its own for it.
+fn name<B>(response: &mut Response<B>) {
+    if response.status().canonical_reason().is_none()
+        && response.extensions().get::<ReasonPhrase>().is_none()
+    {
+        let nothing = ReasonPhrase::from_static(b"");
+        response.extensions_mut().insert(nothing);
+    }
+}
+
 impl Tap for Rc<Watch> {
-    fn read(&self, _: &[u8]) -> bool {
-        self.came();
+    fn read(&self, bytes: &[u8]) -> bool {
+        Watch::read(self, bytes);
         true
     }
 

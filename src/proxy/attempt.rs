@@ -429,10 +429,13 @@ impl Attempt<'_, '_> {
             &self.call.caller.ends
         ));
         let alarm = &self.call.caller.watch.alarm;
+        // Time is left for an answer then.
+        let first_byte = self.call.route.timeouts.first_byte;
+        let told_at = begun + first_byte.map_or(PATIENCE, |limit| PATIENCE.min(limit / 2));
         let expiry = |now| {
             let stalled = upload.and_then(|upload| upload.stalled());
             let next = self.expiry(now, None);
-            let told = gate.as_ref().and_then(|gate| patience(gate, begun, now));
+            let told = gate.as_ref().and_then(|gate| patience(gate, told_at, now));
             let next = next.map_err(|error| match (error, stalled) {
                 // The upstream has nothing to answer yet.
                 (ProxyError::Deadline, Some((_, true))) => Failed(error, Verdict::Ignored),
@@ -493,13 +496,12 @@ impl Attempt<'_, '_> {
 }
 
 /// A caller that waits to be told to send its body is told so after this long, whatever the
-/// upstream says: an older one may not know `Expect` (RFC 9110 §10.1.1 lets nobody wait for ever).
+/// upstream says, and after half of `first_byte` if that is less: an older one may not know `Expect`
+/// (RFC 9110 §10.1.1 lets nobody wait for ever).
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Opens the gate when it was closed for long enough since the head went out; else when that will
-/// be.
-fn patience(gate: &Gate, begun: Instant, now: Instant) -> Option<Instant> {
-    let at = begun + PATIENCE;
+/// Opens the gate when it was closed for long enough; else when that will be.
+fn patience(gate: &Gate, at: Instant, now: Instant) -> Option<Instant> {
     if at <= now {
         gate.open();
     }

@@ -99,7 +99,7 @@ impl Caller {
             return Err(ProxyError::out_of_time(limit, ProxyError::Deadline));
         }
 
-        if survey.has_expect {
+        if survey.has_expect && !self.watch.is_ahead() {
             request.body_mut().hold_back();
         }
         if let Some(targets) = &route.targets {

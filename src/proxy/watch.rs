@@ -21,6 +21,8 @@ pub struct Watch {
     header_timeout: Duration,
     idle_timeout: Duration,
     phase: Cell<Phase>,
+    /// The caller has sent more than the head that came last.
+    ahead: Cell<bool>,
     /// When a byte of the exchange moved last.
     progress: Cell<Instant>,
     flow: RefCell<Option<Flow>>,
@@ -70,6 +72,7 @@ impl Watch {
             header_timeout,
             idle_timeout,
             phase: Cell::new(Phase::Idle(now)),
+            ahead: Cell::new(false),
             progress: Cell::new(now),
             flow: RefCell::new(None),
             unsent: Cell::new(0),
@@ -86,6 +89,7 @@ impl Watch {
             header_timeout: Duration::ZERO,
             idle_timeout: Duration::ZERO,
             phase: Cell::new(Phase::Stream),
+            ahead: Cell::new(false),
             progress: Cell::new(now),
             flow: RefCell::new(None),
             unsent: Cell::new(0),
@@ -109,6 +113,20 @@ impl Watch {
             Phase::Head(_) => {}
             Phase::Busy | Phase::Stream => self.touch(),
         }
+    }
+
+    /// These bytes came from the caller.
+    pub fn read(&self, bytes: &[u8]) {
+        self.came();
+        // A head ends so, and may do so in pieces; what ends as a chunked body does is none.
+        let ends = bytes.ends_with(b"\r\n\r\n") && !bytes.ends_with(b"\r\n0\r\n\r\n");
+        self.ahead.set(!ends && bytes.len() >= 4);
+    }
+
+    /// Whether the caller of HTTP/1 has sent something of the body with its head, as far as that can
+    /// be told from the end of what came last.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.ahead.get()
     }
 
     /// Bytes of the exchange moved, either way.

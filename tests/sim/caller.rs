@@ -37,6 +37,11 @@ impl Caller {
         drop(self.0.write(bytes.as_ref()).await);
     }
 
+    /// Reads a response head, be it an interim one.
+    pub(crate) async fn any_head(&mut self) -> Result<Head, Stop> {
+        self.0.head().await
+    }
+
     /// Reads a response head.
     pub(crate) async fn head(&mut self) -> Result<Head, Stop> {
         loop {

@@ -107,6 +107,27 @@ fn the_first_byte_does_not_wait_for_a_slow_upload() {
 }
 
 #[test]
+fn a_caller_waits_no_longer_than_that_for_an_upstream_that_does_not_know_expect() {
+    let limit = "[upstreams.u.timeouts]\nfirst_byte = \"1s\"";
+    for (settings, told) in [("", ms(2500)), (limit, ms(500))] {
+        simulate(1, async {
+            let world = World::new(settings, &Upstream::new(|_| ok()));
+            let mut caller = world.caller();
+            let begun = time::now();
+            let head = post("/", 6).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
+            caller.write(head).await;
+            assert_eq!(caller.any_head().await.unwrap().word(1), "100");
+            assert_eq!(time::now().saturating_duration_since(begun), told);
+            // The rest of the time is the upstream's, however long the caller takes now.
+            time::sleep(ms(2000)).await;
+            caller.write("abcdef").await;
+            assert_eq!(caller.response().await.status, 200);
+            world.end().await;
+        });
+    }
+}
+
+#[test]
 fn an_upstream_that_stops_reading_uses_up_the_first_byte() {
     let request = post("/", 1_000_000) + &"x".repeat(1_000_000);
     let script = Upstream::new(|_| vec![Step::Hang]);
