@@ -16,9 +16,9 @@ async function call(target, path) {
   const url = new URL(target.url + path);
   if (HTTP2) {
     const session = http2.connect(target.url, { ca });
-    session.on('error', () => {});
+    session.on('error', (problem) => process.stderr.write(`${problem}\n`));
     const stream = session.request({ ':path': path });
-    stream.on('error', () => {});
+    stream.on('error', (problem) => process.stderr.write(`${problem}\n`));
     return { body: stream, leave: () => stream.close(http2.constants.NGHTTP2_CANCEL), end: () => session.destroy() };
   }
   const kind = url.protocol === 'https:' ? https : http;
