@@ -71,7 +71,7 @@ where
             None => wire.close(&watch.alarm).await,
             Some(tunnel) => {
                 let wire = Rewound::new(before, wire);
-                let carried = pin!(tunnel.run(wire, &watch.alarm));
+                let carried = Box::pin(tunnel.run(wire, &watch.alarm));
                 time::drive(&watch.alarm, carried, |_| false).await;
             }
         },

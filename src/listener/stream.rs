@@ -75,7 +75,7 @@ pub(super) async fn answer(
                 stream: Duplex::new(received, sent),
                 tap: Paid(life),
             };
-            tunnel.run(stream, &watch.alarm).await;
+            Box::pin(tunnel.run(stream, &watch.alarm)).await;
         }
         return;
     }

@@ -227,7 +227,7 @@ class SlowPost(Http2):
 class SlowReadStreams(Http2):
     """Asks for megabytes on every stream that may be had, and reads none of them."""
 
-    connections, reads = 10, False
+    connections, reads = 3, False
 
     def opening(self):
         asks = (h2.request(next(self.streams), LARGE) for _ in range(100))
@@ -271,8 +271,6 @@ class Line:
         self.due = time.monotonic() + self.attack.pace
         self.socket = socket.socket()
         self.socket.setblocking(False)
-        if not attack.reads:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.bind((SOURCE, 0))
         with contextlib.suppress(BlockingIOError):
             self.socket.connect(("127.0.0.1", port))
