@@ -71,8 +71,8 @@ where
             None => wire.close(&watch.alarm).await,
             Some(tunnel) => {
                 let wire = Rewound::new(before, wire);
-                let carried = Box::pin(tunnel.run(wire, &watch.alarm));
-                time::drive(&watch.alarm, carried, |_| false).await;
+                let mut carried = Box::pin(tunnel.run(wire, &watch.alarm));
+                time::drive(&watch.alarm, carried.as_mut(), |_| false).await;
             }
         },
         Some(Err(error)) => {

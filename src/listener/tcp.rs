@@ -35,12 +35,13 @@ where
                 None => pending().await,
             }
         };
-        let Ok(mut response) = (tokio::select! {
+        let answered = tokio::select! {
             biased;
             answered = caller.handle(request) => answered,
             // Nobody waits for a connection any more.
             () = left => return,
-        });
+        };
+        let Ok(mut response) = answered;
         if let Some(tunnel) = response.body_mut().take_tunnel() {
             tunnel.run(wire, &alarm).await;
         }

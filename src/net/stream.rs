@@ -128,7 +128,15 @@ impl SocketStream {
 
     /// Reads what is there.
     pub(crate) fn try_read(&self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
-        either!(self, stream => stream.try_read_buf(buf))
+        let room = buf.remaining();
+        let read = either!(self, stream => stream.try_read_buf(buf))?;
+        if 0 < read && read < room {
+            // That was all there was, as the runtime takes it to be in its own reads: the next one
+            // waits for the system's word instead of asking it once more.
+            let drained = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = either!(self, stream => stream.try_io(Interest::READABLE, drained));
+        }
+        Ok(read)
     }
 
     /// Waits until something may be written.

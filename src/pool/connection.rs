@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::header::TRANSFER_ENCODING;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt;
@@ -259,6 +261,15 @@ async fn http1(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<She
     })
 }
 
+/// Says how a body ends that came without a length, as HTTP/2 allows: hyper would send none with a
+/// GET or a HEAD.
+fn frame(request: &mut Request<Upload>) {
+    if !request.body().is_empty() && request.body().size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+    }
+}
+
 /// When a connection that is opened now takes no more exchanges.
 pub(super) fn retires(pool: &Pool, now: Instant) -> Option<Instant> {
     pool.limits().max_age.map(|age| now + shortened(age))
@@ -357,6 +368,7 @@ impl Connection {
                 if let Some(interim) = interim {
                     interim.tell_of_http1(&mut request);
                 }
+                frame(&mut request);
                 Ok(Sent::Http1(lease.sender.try_send_request(request)))
             }
             Carrier::Http1 { lease: None, .. } => Err(SendError::Unsent(Box::new(request))),

@@ -75,7 +75,7 @@ mod tests {
         let waker = Waker::from(Arc::clone(&counted));
         let cx = Context::from_waker(&waker);
         assert!(gate.poll_open(&cx).is_pending() && gate.poll_open(&cx).is_pending());
-        gate.clone().open();
+        gate.open();
         assert_eq!(counted.0.load(Relaxed), 1);
         assert!(gate.poll_open(&cx).is_ready() && gate.is_open());
     }

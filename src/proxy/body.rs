@@ -236,13 +236,21 @@ impl ResponseBody {
     /// The upstream broke its body off.
     fn fail(&mut self, now: Instant) -> Aborted {
         self.broken = false;
-        let error = ProxyError::UpstreamReset;
+        let mut error = ProxyError::UpstreamReset;
         self.ended = now;
-        if let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended)
-            && let Some(trial) = self.watch.end().and_then(|flow| flow.trial)
-        {
-            let verdict = self.verdict(&stream, false);
-            trial.judge(verdict, now);
+        if let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended) {
+            let mut verdict = self.verdict(&stream, false);
+            // We broke it off ourselves where the caller did not send what it had begun.
+            let upload = self
+                .exchange
+                .as_ref()
+                .and_then(|exchange| exchange.upload_broken());
+            if let Some(broken) = upload {
+                (error, verdict) = (broken, Verdict::Abandoned);
+            }
+            if let Some(trial) = self.watch.end().and_then(|flow| flow.trial) {
+                trial.judge(verdict, now);
+            }
         }
         if let Some(exchange) = &mut self.exchange {
             exchange.abort(error);

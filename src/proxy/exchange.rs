@@ -146,6 +146,12 @@ impl Exchange {
             .is_none_or(|upload| upload.finished())
     }
 
+    /// Why the caller's body will not end, if it will not.
+    pub(super) fn upload_broken(&self) -> Option<ProxyError> {
+        let upload = self.upload.borrow();
+        upload.as_ref().and_then(|upload| upload.broken())
+    }
+
     /// A local reply takes the place of the upstream's answer.
     pub(super) fn reply(&mut self, status: u16, reason: Reason) {
         self.status = status;

@@ -261,7 +261,7 @@ fn a_breaker_and_a_bulkhead_are_those_of_one_target() {
         assert_eq!(ask(&mut client, &host(&broken), "/").status, 500);
     }
     let answer = ask(&mut client, &host(&broken), "/");
-    assert_eq!(answer.field("retry-after").is_some(), true, "{answer:?}");
+    assert!(answer.field("retry-after").is_some(), "{answer:?}");
     // A tunnel to it as well: they share what they know.
     assert_eq!(refused(&daemon, &host(&broken)).status, 503);
 
@@ -441,7 +441,7 @@ fn the_way_back_is_refused() {
     let mine = probe
         .connect("192.0.2.1:9")
         .and_then(|()| probe.local_addr())
-        .map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip());
+        .map_or_else(|_| Ipv4Addr::LOCALHOST.into(), |address| address.ip());
     let target = SocketAddr::new(mine, port).to_string();
     let host = [("host", target.as_str())];
     let out = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -226,7 +226,8 @@ fn flooding(flood: impl Fn(u32) -> Vec<u8> + Send + 'static) -> String {
 fn an_upstream_that_floods_us_is_let_go_of() {
     let interim: [(&[u8], &[u8]); 1] = [(b":status", b"103")];
     let repeat = |frame: &Frame| frame.encode().repeat(MANY as usize);
-    let cases: [(&str, Box<dyn Fn(u32) -> Vec<u8> + Send>); 3] = [
+    type Flood = Box<dyn Fn(u32) -> Vec<u8> + Send>;
+    let cases: [(&str, Flood); 3] = [
         (
             "ping",
             Box::new(move |_| repeat(&Frame::new(PING, 0, 0, &[7; 8]))),

@@ -244,7 +244,7 @@ fn the_upstream_is_told_who_calls_where_it_asks_for_that() {
              proxy_protocol = true\n",
             stage.tcp()
         ));
-        let mut told = |first: &mut dyn Write, expected| {
+        let told = |first: &mut dyn Write, expected| {
             first.write_all(b"hello").unwrap();
             let upstream = stage.accept();
             let mut stream = upstream.stream();
