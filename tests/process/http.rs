@@ -203,22 +203,6 @@ fn an_answer_without_a_body_keeps_its_fields() {
 }
 
 #[test]
-fn a_caller_that_waits_for_100_continue_gets_it() {
-    let upstream = echo();
-    let daemon = daemon(&upstream, "");
-    let mut client = daemon.client();
-    client.send("POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n");
-    let interim = client.head();
-    assert_eq!(interim.word(1), "100");
-    client.send("body");
-    assert_eq!(
-        client.response("POST").expect("a whole response").text(),
-        "body"
-    );
-    assert_nothing_held(&daemon);
-}
-
-#[test]
 fn requests_sent_ahead_are_answered_in_order() {
     let upstream = Upstream::start(|call| match call.path() {
         "/1" => reply(200, "one"),

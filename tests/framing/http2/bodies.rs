@@ -47,6 +47,22 @@ pub(crate) const CASES: &[Case] = &[
         &[Data(b"")],
         Forward(chunked("POST", "/a", b"")),
     ),
+    Case {
+        body: &[Data(b"hello")],
+        ..get(
+            "a GET with data and no length",
+            &[],
+            Forward(chunked("GET", "/a", b"hello")),
+        )
+    },
+    Case {
+        body: &[Data(b"")],
+        ..get(
+            "a GET with empty data",
+            &[],
+            Forward(chunked("GET", "/a", b"")),
+        )
+    },
     post(
         "data that looks like chunks",
         &[],
