@@ -2,19 +2,19 @@
 # The checks of this repository, the same on a developer's machine and in CI:
 #
 #   tests/check.sh fast       format, lints, tidy, unit, property and process tests
-#   tests/check.sh full       fast, and simulation, loom, docs, dependencies, deploy/, clients
+#   tests/check.sh full       fast, and simulation, loom, docs, dependencies, deploy/
 #   tests/check.sh nightly    all pairs of real clients and servers, mutants, long property tests,
 #                             fuzzing, benches as smoke tests
 #   tests/check.sh STEP...    single steps by name, see the lists below
 #
-# `rest` is what `full` does beyond `cargo test`. A step that cannot be done here prints
+# `rest` is what `full` does beyond `cargo test`, and `clients`, which takes some minutes. A step that cannot be done here prints
 # `skipped: why`; in CI, where .ci/run has installed the tools, a missing tool is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 FAST=(format lint tidy unit process)
 REST=(format lint loom docs deny machete deploy clients)
-FULL=(format lint tidy unit process sim loom docs deny machete deploy clients)
+FULL=(format lint tidy unit process sim loom docs deny machete deploy)
 NIGHTLY=(everyone mutants properties fuzz benches)
 
 skip() {
