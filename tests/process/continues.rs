@@ -15,8 +15,10 @@ const HEAD: &str =
     "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
+/// One worker, whose connections are everybody's.
 fn daemon(stage: &Stage, more: &str) -> Daemon {
-    Daemon::start(&section(&[stage.url()], &format!("{NO_TIMERS}{more}")))
+    let more = format!("{NO_TIMERS}{more}\n[runtime]\nworkers = 1");
+    Daemon::start(&section(&[stage.url()], &more))
 }
 
 /// The head of a request that asks first, and the upstream that got it.

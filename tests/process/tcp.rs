@@ -9,7 +9,7 @@ use outrigger::proxy::error::ProxyError;
 
 use crate::expect::{
     ABORTED, API, BREAKER_CALLS, IN_FLIGHT, LOCAL_REPLIES, QUEUED, TRANSITIONS,
-    assert_nothing_held, assert_replies, await_breaker,
+    assert_nothing_held, assert_replies, assert_retried, await_breaker,
 };
 use crate::support::PATIENCE;
 use crate::support::client::Client;
@@ -138,6 +138,18 @@ fn connections_that_wait_for_too_long_are_closed() {
     let _held = open(&daemon, &stage);
     assert_refused(call(daemon.api()));
     assert_replies(&daemon, ProxyError::QueueTimeout, 1.0);
+}
+
+#[test]
+fn an_endpoint_that_refuses_is_passed_over() {
+    let (refusing, stage) = (Refusing::start(), Stage::open());
+    let endpoints = [refusing.url().replace("http:", "tcp:"), stage.tcp()];
+    let retry = "protocol = \"tcp\"\nretry = { mode = \"enforce\" }\nejection = false\n\
+                 breaker = false\nbalance = { policy = \"round_robin\" }";
+    let daemon = Daemon::start(&section(&endpoints, retry));
+    let _held = [open(&daemon, &stage), open(&daemon, &stage)];
+    assert_retried(&daemon, "not_sent", 1.0);
+    daemon.await_metric(LOCAL_REPLIES, &[], 0.0);
 }
 
 #[test]
