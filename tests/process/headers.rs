@@ -421,3 +421,40 @@ fn a_status_without_a_name_goes_without() {
         assert_eq!(client.head().start, start);
     }
 }
+
+#[test]
+fn names_are_spelled_as_they_were_between_http1_and_http1() {
+    let stage = Stage::open();
+    let retry = "retry = { mode = \"enforce\", backoff = { base = \"1ms\" } }";
+    let daemon = Daemon::start(&section(&[stage.url()], retry));
+    let mut client = daemon.client();
+    client.send(
+        "GET / HTTP/1.1\r\nHOST: a\r\nX-CamelCase: 1\r\nx-lower: 2\r\nX-Dup: 3\r\nx-dUP: 4\r\n\
+         Connection: X-Gone\r\nX-Gone: 5\r\nX-Request-ID: 6\r\n\r\n",
+    );
+    let mut played = Vec::new();
+    // Sent once more, it is the same.
+    for answer in ["503 Service Unavailable", "200 OK"] {
+        let mut upstream = stage.accept();
+        let head = upstream.head().unwrap();
+        let names: Vec<_> = head.fields.iter().map(|(name, _)| name.as_str()).collect();
+        let expected = [
+            "HOST",
+            "X-CamelCase",
+            "x-lower",
+            "X-Dup",
+            "x-dUP",
+            "X-Request-ID",
+        ];
+        assert_eq!(names, expected);
+        let answer = format!(
+            "HTTP/1.1 {answer}\r\nContent-Length: 2\r\nX-Odd-CASE: 1\r\nETag: \"a\"\r\n\r\nok"
+        );
+        upstream.write(answer.as_bytes()).unwrap();
+        played.push(upstream);
+    }
+    let head = client.head();
+    for name in ["Content-Length", "X-Odd-CASE", "ETag"] {
+        assert!(head.fields.iter().any(|field| field.0 == name), "{head:?}");
+    }
+}
