@@ -321,6 +321,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
             }
             State::Resting(at) => self.alarm().want(at),
             State::Busy => self.ask_later(now),
+            // A request that crossed our word on its way is served to its end.
+            State::Going(at) if at <= now && !self.flock.is_empty() => {
+                self.life.state.set(State::Going(now + GOING));
+            }
             State::Opening(_) | State::Asked(_) | State::Going(_) => {}
         }
     }
