@@ -23,6 +23,7 @@ use super::wire::Wire;
 use crate::config::model::Downstream;
 use crate::net::frames::{Flood, FrameLimits, FrameMeter};
 use crate::net::{Tap, Tapped};
+use crate::pool::{Linger, Lingering, linger};
 use crate::proxy::Caller;
 use crate::proxy::watch::Watch;
 use crate::telemetry::limited::Limited;
@@ -96,6 +97,7 @@ where
     };
     let served = pin!(async {
         let mut wire = builder(settings).handshake(wire).await?;
+        let (linger, lingering) = linger();
         let mut serving = Serving {
             pings: wire.ping_pong(),
             wire,
@@ -103,6 +105,8 @@ where
             seen: alarm.fired(),
             life: &life,
             caller: &caller,
+            linger,
+            lingering,
         };
         serving.rest();
         let end = poll_fn(|cx| serving.poll(cx)).await;
@@ -237,6 +241,9 @@ struct Serving<'c, S> {
     seen: Instant,
     life: &'c Rc<Life>,
     caller: &'c Caller,
+    /// Where uploads are left of which only the end is missing.
+    linger: Linger,
+    lingering: Lingering,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
@@ -263,7 +270,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
                 Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    if let Some(at) = self.lingering.poll(cx) {
+                        self.alarm().want(at);
+                    }
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -282,7 +294,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
         let caller = Rc::new(self.caller.on_stream(Rc::clone(&watch)));
         self.flock.join(
             watch,
-            stream::answer(caller, request, respond, Rc::clone(self.life)),
+            stream::answer(
+                caller,
+                request,
+                respond,
+                Rc::clone(self.life),
+                self.linger.clone(),
+            ),
         );
     }
 

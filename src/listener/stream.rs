@@ -15,7 +15,7 @@ use http_body::Body;
 
 use super::http2::Life;
 use crate::net::{Duplex, Tap, Tapped};
-use crate::pool::{Inbound, Upload};
+use crate::pool::{Inbound, Linger, Upload};
 use crate::proxy::Caller;
 use crate::proxy::body::ResponseBody;
 use crate::proxy::websocket::{self, Extended};
@@ -31,6 +31,7 @@ pub(super) async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     life: Rc<Life>,
+    linger: Linger,
 ) {
     // Cancelled before anybody looked at it, by the caller or for an error: it costs no more.
     if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
@@ -44,7 +45,7 @@ pub(super) async fn answer(
         let request = connect(Request::from_parts(head, Upload::empty()));
         (request, Some(body))
     } else {
-        let body = Inbound::http2(body, &head.headers);
+        let body = Inbound::http2(body, &head.headers, Some(&linger));
         (Request::from_parts(head, Upload::new(body)), None)
     };
     let expects = request.headers().contains_key(header::EXPECT);

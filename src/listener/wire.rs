@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::net::Rewound;
 use crate::time::{self, Alarm};
@@ -41,8 +41,9 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    /// Ends the connection in order: a TLS caller is told that nothing was cut off. Must run in the
-    /// task of `alarm`.
+    /// Ends the connection in order: a TLS caller is told that nothing was cut off, and one that
+    /// still sends is read until it stops, as a socket that is closed with bytes unread takes the
+    /// answer back (RFC 9112 §9.6). Must run in the task of `alarm`.
     pub(super) async fn close(&mut self, alarm: &Alarm) {
         let at = time::now() + FAREWELL;
         alarm.want(at);
@@ -52,8 +53,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             now >= at
         };
+        let farewell = pin!(async {
+            let mut dropped = [0; 512];
+            if self.shutdown().await.is_ok() {
+                while matches!(self.read(&mut dropped).await, Ok(1..)) {}
+            }
+        });
         // Whether it was heard does not matter any more.
-        let _ = time::drive(alarm, pin!(self.shutdown()), overdue).await;
+        let _ = time::drive(alarm, farewell, overdue).await;
     }
 }
 

@@ -175,8 +175,10 @@ impl Body for Upload {
                 Poll::Pending => observer.waiting(),
                 Poll::Ready(Some(Ok(frame))) => {
                     let bytes = frame.data_ref().map_or(0, Bytes::len);
-                    // Nothing follows trailers, and nobody asks whether something does.
-                    observer.passed(bytes, source.is_end() || frame.is_trailers());
+                    // Nothing follows trailers, and nobody asks whether something does. Who reads by
+                    // the length does not ask either, once it is read.
+                    let whole = source.is_end() || frame.is_trailers() || source.is_read();
+                    observer.passed(bytes, whole);
                 }
                 Poll::Ready(Some(Err(Unread::Caller(error)))) => {
                     observer.broken(error.is_malformed());
@@ -202,6 +204,15 @@ impl Body for Upload {
 }
 
 impl Source {
+    /// Whether as much was read as was declared.
+    fn is_read(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Caller(body) => body.size_hint().exact() == Some(0),
+            Self::Kept(replay, _) => replay.is_read(),
+        }
+    }
+
     fn is_end(&self) -> bool {
         match self {
             Self::Empty => true,

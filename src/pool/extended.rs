@@ -89,7 +89,7 @@ impl Begun {
         }
         // It has nothing more to hear from us.
         let _ = self.sent.send_data(Bytes::new(), true);
-        let body = Download::new(Inbound::http2(body, &head.headers));
+        let body = Download::new(Inbound::http2(body, &head.headers, None));
         Ok((Response::from_parts(head, body), Extended::No))
     }
 }

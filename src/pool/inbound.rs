@@ -13,6 +13,7 @@ use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Linger;
 use crate::net::trailers;
 
 /// What a peer sends: read once, at the pace of whoever reads it.
@@ -25,7 +26,9 @@ pub enum Inbound {
 
 /// The body of one stream.
 pub struct Http2Body {
-    stream: RecvStream,
+    /// Until it was left to linger.
+    stream: Option<RecvStream>,
+    linger: Option<Linger>,
     /// Bytes still to come, where their number was declared.
     left: Option<u64>,
     /// All data has come; trailers may follow.
@@ -42,12 +45,14 @@ pub enum BrokenOff {
 }
 
 impl Inbound {
-    /// Wraps the body of a stream whose head has these fields.
-    pub fn http2(stream: RecvStream, headers: &HeaderMap) -> Self {
+    /// Wraps the body of a stream whose head has these fields; with all that was declared, but
+    /// without its end, the stream is left to `linger`.
+    pub fn http2(stream: RecvStream, headers: &HeaderMap, linger: Option<&Linger>) -> Self {
         let length = headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         Self::Http2(Http2Body {
-            stream,
+            stream: Some(stream),
+            linger: linger.cloned(),
             left: length,
             data_ended: false,
         })
@@ -115,29 +120,36 @@ impl Body for Inbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) if body.stream.is_end_stream() => SizeHint::with_exact(0),
+            Self::Http2(body) if body.is_end() => SizeHint::with_exact(0),
             Self::Http2(body) => body.left.map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }
 
 impl Http2Body {
+    fn is_end(&self) -> bool {
+        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(None);
+        };
         if !self.data_ended {
-            match ready!(self.stream.poll_data(cx)) {
+            match ready!(stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     // Whoever asked for it takes it: the peer may send as much again.
-                    let _ = self.stream.flow_control().release_capacity(data.len());
+                    let _ = stream.flow_control().release_capacity(data.len());
                     if let Some(left) = &mut self.left {
                         *left = left.saturating_sub(data.len() as u64);
                     }
@@ -147,7 +159,18 @@ impl Http2Body {
                 None => self.data_ended = true,
             }
         }
-        let trailers = ready!(self.stream.poll_trailers(cx))?;
+        let trailers = ready!(stream.poll_trailers(cx))?;
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        if self.left == Some(0)
+            && !self.is_end()
+            && let (Some(stream), Some(linger)) = (self.stream.take(), &self.linger)
+        {
+            linger.leave(stream);
+        }
     }
 }

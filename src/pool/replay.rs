@@ -99,6 +99,11 @@ impl Replay {
         })))
     }
 
+    /// Whether as much has come as was declared.
+    pub(super) fn is_read(&self) -> bool {
+        lock(&self.0).body.size_hint().exact() == Some(0)
+    }
+
     /// Whether it can be read from its beginning.
     pub(super) fn is_kept(&self) -> bool {
         lock(&self.0).state != State::Committed

@@ -256,7 +256,7 @@ fn received(response: Response<h2::RecvStream>) -> Result<Response<Download>, Fa
         return Err(Failure::Invalid);
     }
     let (head, body) = response.into_parts();
-    let body = Inbound::http2(body, &head.headers);
+    let body = Inbound::http2(body, &head.headers, None);
     Ok(Response::from_parts(head, Download::new(body)))
 }
 

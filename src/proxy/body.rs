@@ -90,6 +90,12 @@ impl Stream {
         self.head.as_ref().map(|head| &head.headers)
     }
 
+    /// Whether all was read that was declared.
+    fn is_read(&self) -> bool {
+        let whole = self.body.size_hint().exact() == Some(0);
+        whole && self.mangle.as_ref().is_none_or(|mangle| mangle.is_empty())
+    }
+
     /// Whether nothing more is to come.
     pub(super) fn is_end(&self) -> bool {
         self.body.is_end_stream() && self.mangle.as_ref().is_none_or(|mangle| mangle.is_empty())
@@ -354,6 +360,11 @@ impl Drop for ResponseBody {
             Kind::Ended | Kind::Tunnel(_) => {}
             // A body that nobody polled: the head said it all, or the caller asked for the head.
             Kind::Local(_) => self.ended = time::now(),
+            // Who writes by the length asks no more once it is written.
+            Kind::Upstream(stream) if !self.broken && stream.is_read() => {
+                self.kind = Kind::Upstream(stream);
+                self.finish(time::now());
+            }
             Kind::Upstream(_stream) => {
                 self.ended = time::now();
                 // Whoever stopped this said why in the flow; else it was the caller.

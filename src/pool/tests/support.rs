@@ -448,7 +448,7 @@ pub(super) async fn upload(window: u32) -> (SendStream<Bytes>, Upload) {
             while connection.accept().await.is_some() {}
         });
         let (head, body) = request.into_parts();
-        Upload::new(Inbound::http2(body, &head.headers))
+        Upload::new(Inbound::http2(body, &head.headers, None))
     };
     tokio::join!(caller, listener)
 }
