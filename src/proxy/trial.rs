@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_the_rate_is_never_too_slow() {
+    fn a_body_above_the_rate_is_never_too_slow() {
         let start = time::now();
         let mut pace = Pace::new(7);
         for second in 0..100 {
@@ -348,7 +348,7 @@ mod tests {
             let now = start + seconds(second + 1);
             assert!(!pace.due(now).1, "after {second} seconds");
             pace.resume(now);
-            pace.passed(7);
+            pace.passed(8);
         }
     }
 }

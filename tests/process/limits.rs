@@ -8,11 +8,11 @@ use outrigger::proxy::error::ProxyError;
 use socket2::{Domain, Socket, Type};
 
 use crate::expect::{assert_nothing_held, assert_replies, assert_row};
-use crate::h2raw::{End, Link};
+use crate::h2raw::{End, Frame, Link};
 use crate::support::PATIENCE;
 use crate::support::client::{Client, get};
 use crate::support::daemon::Daemon;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Step, Upstream};
 use crate::support::wire::Stop;
 
 const OPEN: &str = "outrigger_downstream_connections";
@@ -114,6 +114,30 @@ fn a_head_of_too_many_or_too_long_fields_is_refused_over_either_version() {
     }
     assert_nothing_held(&daemon);
     assert_eq!(upstream.seen().requests.len(), 1);
+}
+
+#[test]
+fn a_body_that_drips_is_given_up_over_either_version() {
+    let upstream = Upstream::start(|_| vec![Step::ReadBody, Step::Hang]);
+    let more = "downstream = { min_body_rate = \"1KiB\" }\ntimeouts = { request = \"1m\" }";
+    let daemon = Daemon::proxying(&[upstream.url()], more);
+    let mut client = daemon.client();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf");
+    let mut link = Link::connect(daemon.api(), PATIENCE);
+    let mut fields = request("/", &[]);
+    fields[0].1 = b"POST";
+    link.send(&Frame::headers(1, &fields, false));
+    link.send(&Frame::data(1, b"half", false));
+
+    let response = client.response("POST").expect("a whole response");
+    assert_row(&response, ProxyError::ClientSlow);
+    assert!(client.ends());
+    assert_eq!(
+        link.message(1).status(),
+        ProxyError::ClientSlow.row().status
+    );
+    assert_replies(&daemon, ProxyError::ClientSlow, 2.0);
+    assert_nothing_held(&daemon);
 }
 
 /// The fields of a GET of HTTP/2.

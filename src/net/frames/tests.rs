@@ -285,7 +285,7 @@ fn what_other_threads_earned_is_taken_once() {
     let mut meter = FrameMeter::new(DRY, 0, t);
     let earnings = Earnings::default();
     earnings.opened();
-    earnings.sent(4096);
+    earnings.sent(4100);
     let pings = |count: usize, meter: &mut FrameMeter| {
         let sent = (0..count).take_while(|_| meter.feed(&plain(PING, 8), t).is_ok());
         sent.count()
