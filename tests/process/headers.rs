@@ -3,9 +3,10 @@
 
 use std::net::TcpStream;
 
-use crate::expect::{API, IN_FLIGHT, assert_nothing_held};
-use crate::h2raw::{DATA, End, Field, Frame, Link, Message, text};
+use crate::expect::{ABORTED, API, IN_FLIGHT, assert_nothing_held};
+use crate::h2raw::{DATA, End, Field, Frame, Link, Message, RST_STREAM, text};
 use crate::support::PATIENCE;
+use crate::support::client::Client;
 use crate::support::daemon::{Daemon, section};
 use crate::support::stage::Stage;
 use crate::support::tls::{Ca, TlsCaller, Trust};
@@ -291,6 +292,55 @@ fn a_length_without_a_body_passes_between_all_versions() {
             let expected = case.length.filter(|_| status != 304 || http2.0);
             assert_eq!(length.as_deref(), expected, "{at}");
         }
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_never_whole_between_all_versions() {
+    for http2 in [(false, false), (false, true), (true, false), (true, true)] {
+        let stage = Stage::open();
+        let protocol = if http2.1 { "protocol = \"http2\"" } else { "" };
+        let daemon = Daemon::start(&section(&[stage.url()], protocol));
+        let mut client = daemon.client();
+        let mut link = Link::connect(daemon.api(), PATIENCE);
+        if http2.0 {
+            link.send(&Frame::headers(1, &GET, true));
+        } else {
+            client.request("GET", "/", &[], b"");
+        }
+        // It breaks off only once the caller has what came before.
+        let read = |client: &mut Client, link: &mut Link| {
+            if http2.0 {
+                let frame =
+                    std::iter::from_fn(|| link.next().ok()).find(|frame| frame.kind == DATA);
+                assert_eq!(frame.unwrap().payload, b"half");
+            } else {
+                client.await_bytes(b"half");
+            }
+        };
+        if http2.1 {
+            let mut upstream = accept_http2(&stage);
+            let stream = upstream.request().unwrap();
+            upstream.send(&Frame::headers(stream, &[(b":status", b"200")], false));
+            upstream.send(&Frame::data(stream, b"half", false));
+            read(&mut client, &mut link);
+            upstream.send(&Frame::reset(stream, 8));
+        } else {
+            let mut upstream = stage.accept();
+            upstream.head().unwrap();
+            let begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+            upstream.write(begun).unwrap();
+            read(&mut client, &mut link);
+        }
+        if http2.0 {
+            let frame = link.next().unwrap();
+            assert_eq!((frame.kind, frame.stream), (RST_STREAM, 1), "{http2:?}");
+        } else {
+            let broken = client.response("GET").unwrap_err();
+            assert_eq!((broken.status, &broken.body[..]), (Some(200), &b"half"[..]));
+        }
+        daemon.await_metric(ABORTED, &[API, ("reason", "upstream_reset")], 1.0);
+        assert_nothing_held(&daemon);
     }
 }
 
