@@ -140,7 +140,7 @@ fn an_upload_that_the_upstream_does_not_read_is_its_fault() {
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
     ));
     // Long enough for all buffers on the way to fill, shorter than `stream_idle`.
-    let sent = client.send_some(&vec![b'x'; size], Duration::from_secs(1));
+    let sent = client.send_some(&vec![b'x'; size], Duration::from_millis(300));
     assert!(sent < size, "the proxy swallowed all of it");
     let response = client.response("POST").expect("a whole response");
     assert_row(&response, ProxyError::UpstreamIdle);
