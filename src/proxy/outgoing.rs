@@ -130,8 +130,6 @@ impl<'r> Outgoing<'r> {
         *copy.uri_mut() = self.request.uri().clone();
         *copy.version_mut() = self.request.version();
         self.request.headers().clone_into(copy.headers_mut());
-        // How HTTP/1 has spelled their names.
-        self.request.extensions().clone_into(copy.extensions_mut());
         Some(copy)
     }
 
