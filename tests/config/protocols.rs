@@ -31,7 +31,7 @@ fn callers_are_bounded() {
     let http2 = Http2 {
         max_streams: 1,
         stream_window: 2 * MIB,
-        connection_window: 2 * MIB,
+        connection_window: 8 * MIB,
         ping_interval: None,
         ping_timeout: ms(10_000),
     };
@@ -42,6 +42,7 @@ fn callers_are_bounded() {
         ours.downstream.http2,
         Http2 {
             max_streams,
+            connection_window: 16 * MIB,
             ..http2
         }
     );
@@ -59,8 +60,8 @@ fn callers_are_hardly_bounded_by_default() {
     assert_eq!(downstream.upgrades, ["websocket"]);
     let http2 = Http2 {
         max_streams: 128,
-        stream_window: 256 * KIB,
-        connection_window: MIB,
+        stream_window: 64 * KIB,
+        connection_window: 8 * MIB,
         ping_interval: Some(ms(30_000)),
         ping_timeout: ms(10_000),
     };
@@ -77,8 +78,8 @@ fn an_upstream_speaks_plain_http_by_default() {
     assert_eq!(upstream.timeouts.tunnel_idle, Some(ms(3_600_000)));
     let http2 = Http2 {
         max_streams: 100,
-        stream_window: MIB,
-        connection_window: 4 * MIB,
+        stream_window: 256 * KIB,
+        connection_window: 25 * MIB,
         ping_interval: Some(ms(30_000)),
         ping_timeout: ms(10_000),
     };
@@ -94,7 +95,7 @@ fn what_is_spoken_is_read() {
     let http2 = Http2 {
         max_streams: 100,
         stream_window: 65_535,
-        connection_window: 16 * MIB,
+        connection_window: 32 * MIB,
         ping_interval: Some(ms(30_000)),
         ping_timeout: ms(2_000),
     };

@@ -129,7 +129,7 @@ fn config(upstream: &Upstream, (cert, key): &(PathBuf, PathBuf)) -> String {
 [defaults.downstream.http2]
 max_streams = 20
 stream_window = "65535B"
-connection_window = "131070B"
+connection_window = "1310700B"
 [defaults]
 breaker = false
 ejection = false

@@ -241,7 +241,7 @@ fn a_silent_upstream_is_asked_for_a_sign_of_life() {
             .expect("somebody reads");
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let http2 = "http2 = { max_streams = 10, stream_window = \"64KiB\", connection_window = \"64KiB\", \
+    let http2 = "http2 = { max_streams = 10, stream_window = \"64KiB\", connection_window = \"640KiB\", \
                  ping_interval = \"1s\", ping_timeout = \"100ms\" }";
     let daemon = daemon(&url, http2);
     assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamReset);

@@ -23,6 +23,7 @@ mod ejection;
 mod expect;
 mod explain;
 mod failover;
+mod fairness;
 mod fault_injection;
 mod faults;
 mod forward;

@@ -7,7 +7,20 @@ use crate::config::value;
 /// What an HTTP/2 peer may count on at the least (RFC 9113, section 6.9.2).
 const LEAST_WINDOW: u64 = 65_535;
 
+/// Most that a peer may send ahead on one connection.
+pub const MAX_CONNECTION_WINDOW: u64 = 1 << 30;
+
 const WINDOW: Kind = size(LEAST_WINDOW, 16 << 20);
+
+/// The window of a connection, with its default. HTTP/2 allows one octet less than 2 GiB.
+const fn connection_window(default: &'static str) -> Key {
+    key(
+        "connection_window",
+        size(LEAST_WINDOW, MAX_CONNECTION_WINDOW),
+        Value(default),
+        "The same for all bodies of a connection: at least `max_streams` times `stream_window`, so that slow readers leave room for the others; an inherited value counts as that where that is more.",
+    )
+}
 
 const PATH: Kind = form("the path of a file", value::file);
 
@@ -46,15 +59,10 @@ pub static DOWNSTREAM_HTTP2: Table = Table {
         key(
             "stream_window",
             WINDOW,
-            Value("\"256KiB\""),
+            Value("\"64KiB\""),
             "How much of a request body a caller may send ahead.",
         ),
-        key(
-            "connection_window",
-            WINDOW,
-            Value("\"1MiB\""),
-            "The same for all bodies of a connection; an inherited value counts as `stream_window` where that is more.",
-        ),
+        connection_window("\"8MiB\""),
         PING_INTERVAL,
         PING_TIMEOUT,
     ],
@@ -74,15 +82,10 @@ pub static HTTP2: Table = Table {
         key(
             "stream_window",
             WINDOW,
-            Value("\"1MiB\""),
+            Value("\"256KiB\""),
             "How much of a response body the upstream may send ahead.",
         ),
-        key(
-            "connection_window",
-            WINDOW,
-            Value("\"4MiB\""),
-            "The same for all bodies of a connection; an inherited value counts as `stream_window` where that is more.",
-        ),
+        connection_window("\"25MiB\""),
         PING_INTERVAL,
         PING_TIMEOUT,
     ],

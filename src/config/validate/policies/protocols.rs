@@ -51,26 +51,44 @@ impl<'b> Builder<'b> {
         self.windows(&layers)
     }
 
+    /// The windows of all streams fit into that of their connection: what nobody reads of one body
+    /// takes no room from another.
     fn windows(&mut self, layers: &Layers<'b>) -> Http2 {
+        let max_streams = layers.count32("max_streams");
         let stream_window = layers.count32("stream_window");
         let connection_window = layers.count32("connection_window");
-        if connection_window < stream_window
-            && layers.depth("connection_window") <= layers.depth("stream_window")
-        {
+        let all = u64::from(max_streams) * u64::from(stream_window);
+        let depth = layers
+            .depth("max_streams")
+            .min(layers.depth("stream_window"));
+        if all > raw::MAX_CONNECTION_WINDOW {
+            self.report(
+                Id::ConflictingValues,
+                layers.nearest("stream_window", "max_streams"),
+                format!(
+                    "`max_streams` times `stream_window` is {max_streams} times {stream_window}, \
+                     {all} bytes in all"
+                ),
+                "one connection may hold 1 GiB at most: lower one of them",
+            );
+        } else if u64::from(connection_window) < all && layers.depth("connection_window") <= depth {
             self.report(
                 Id::ConflictingValues,
                 layers.span("connection_window"),
                 format!(
-                    "`connection_window` is {connection_window} bytes, but `stream_window` is \
-                     {stream_window}"
+                    "`connection_window` is {connection_window} bytes, but `max_streams` times \
+                     `stream_window` is {max_streams} times {stream_window}"
                 ),
-                "no stream can have more than its connection: raise this, or lower `stream_window`",
+                format!(
+                    "bodies that nobody reads would hold up the others: raise this to \"{all}B\", \
+                     or lower one of them"
+                ),
             );
         }
         Http2 {
-            max_streams: layers.count32("max_streams"),
+            max_streams,
             stream_window,
-            connection_window: connection_window.max(stream_window),
+            connection_window: connection_window.max(u32::try_from(all).unwrap_or(u32::MAX)),
             ping_interval: layers.duration("ping_interval"),
             ping_timeout: layers.time("ping_timeout"),
         }
