@@ -130,7 +130,8 @@ pub enum SendError {
     Refused(Option<Box<Request<Upload>>>),
     /// The connection ended before the response head was whole.
     Reset {
-        /// Whether any byte of a response had come.
+        /// Whether any byte of a response had come, or over HTTP/2 anything at all that shows that
+        /// the connection had not died before.
         answered: bool,
     },
     /// The upstream refused us, as TLS 1.3 does after the handshake.

@@ -44,6 +44,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 struct Heard {
     /// When something did last.
     at: Cell<Instant>,
+    /// How often.
+    reads: Arc<AtomicUsize>,
     meter: RefCell<FrameMeter>,
     earnings: Arc<Earnings>,
 }
@@ -52,6 +54,7 @@ impl Tap for Rc<Heard> {
     fn read(&self, bytes: &[u8]) -> bool {
         let now = time::now();
         self.at.set(now);
+        self.reads.fetch_add(1, Relaxed);
         let mut meter = self.meter.borrow_mut();
         meter.settle(&self.earnings);
         meter.feed(bytes, now).is_ok()
@@ -90,8 +93,10 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
     } = dialing;
     let earnings = Arc::new(Earnings::default());
     let limits = FrameLimits::of_heads(MAX_BUFFER);
+    let reads = Arc::new(AtomicUsize::new(0));
     let heard = Rc::new(Heard {
         at: Cell::new(now),
+        reads: Arc::clone(&reads),
         meter: RefCell::new(FrameMeter::new(limits, 0, now)),
         earnings: Arc::clone(&earnings),
     });
@@ -112,6 +117,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         retires: retires(&pool, now),
         peek: peek.as_ref().map(Arc::downgrade),
         streams: Arc::clone(&streams),
+        reads,
         earnings,
         end,
     });

@@ -28,6 +28,8 @@ pub(super) struct Hold {
     peek: Option<Weak<SocketStream>>,
     /// Streams in use; changed under the pool's lock.
     streams: Arc<AtomicUsize>,
+    /// How often something came in.
+    reads: Arc<AtomicUsize>,
     earnings: Arc<Earnings>,
     why: OnceLock<Closed>,
     /// Tells the task that nobody needs it, and why.
@@ -41,6 +43,7 @@ pub(super) struct Held {
     pub(super) retires: Option<Instant>,
     pub(super) peek: Option<Weak<SocketStream>>,
     pub(super) streams: Arc<AtomicUsize>,
+    pub(super) reads: Arc<AtomicUsize>,
     pub(super) earnings: Arc<Earnings>,
     pub(super) end: oneshot::Sender<Closed>,
 }
@@ -53,6 +56,7 @@ impl Hold {
             retires,
             peek,
             streams,
+            reads,
             earnings,
             end,
         } = held;
@@ -62,6 +66,7 @@ impl Hold {
             retires,
             peek,
             streams,
+            reads,
             earnings,
             why: OnceLock::new(),
             end: Some(end),
@@ -250,6 +255,15 @@ impl Slot {
         &self.hold.earnings
     }
 
+    /// What is known of the connection's life from now on.
+    pub(super) fn silence(&self) -> Silence {
+        let reads = &self.hold.reads;
+        Silence(
+            self.was_idle
+                .then(|| (Arc::clone(reads), reads.load(Relaxed))),
+        )
+    }
+
     /// Whether the upstream takes no more streams on its connection.
     pub(super) fn is_closing(&mut self) -> bool {
         is_closing(&mut self.sender)
@@ -277,6 +291,18 @@ impl Slot {
             }
         }
         !self.is_closing()
+    }
+}
+
+/// Whether a connection may have died while it was idle: nothing has come since it was taken from there.
+/// One that was busy lived.
+pub(super) struct Silence(Option<(Arc<AtomicUsize>, usize)>);
+
+impl Silence {
+    /// Whether it lasts.
+    pub(super) fn lasts(&self) -> bool {
+        let silent = |(reads, before): &(Arc<AtomicUsize>, usize)| reads.load(Relaxed) == *before;
+        self.0.as_ref().is_some_and(silent)
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::interim::Interim;
 use super::pump::{Pump, Stopped};
-use super::shared::Slot;
+use super::shared::{Silence, Slot};
 use super::{Download, Inbound, SendError, Upload};
 use crate::lifecycle::tasks;
 use crate::resilience::classify;
@@ -33,6 +33,7 @@ pub(super) struct Begun {
     /// The head as it was given, in case the request is not processed.
     head: Option<Box<Parts>>,
     interim: Option<Interim>,
+    silence: Silence,
 }
 
 /// The request body.
@@ -69,6 +70,7 @@ pub(super) fn begin(
     }
     let head = head(&request, slot);
     let (parts, body) = request.into_parts();
+    let silence = slot.silence();
     let sent = slot.sender.send_request(head, body.is_empty());
     let Ok((response, stream)) = sent else {
         return Err(SendError::Refused(Some(Box::new(Request::from_parts(
@@ -86,6 +88,7 @@ pub(super) fn begin(
         },
         head: Some(Box::new(parts)),
         interim,
+        silence,
     }))
 }
 
@@ -212,30 +215,41 @@ impl Begun {
 
     /// What an error says about the request.
     fn failed(&mut self, error: &h2::Error) -> SendError {
-        let gone = error.is_remote() && error.is_go_away();
-        let refused = error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
-        if gone || refused {
+        let back = || {
             let body = match std::mem::replace(&mut self.body, Outbound::Sent) {
                 Outbound::Empty => Some(Upload::empty()),
                 Outbound::Flowing(pump) => pump.into_untouched(),
                 Outbound::Sent => None,
             };
             let back = self.head.take().zip(body);
-            let back = back.map(|(head, body)| Box::new(Request::from_parts(*head, body)));
-            return match back {
-                // The connection's fault, as if it had been closed before.
-                Some(request) if gone => SendError::Unsent(request),
-                back => SendError::Refused(back),
-            };
-        }
-        if let Some(reason) = error.get_io().and_then(|error| tls::reason_of(error)) {
-            SendError::Tls(reason)
-        } else if error.is_library() {
-            SendError::Invalid
-        } else {
-            SendError::Reset {
-                answered: error.is_reset(),
-            }
+            back.map(|(head, body)| Box::new(Request::from_parts(*head, body)))
+        };
+        failed(error, &self.silence, back)
+    }
+}
+
+/// What an error says about a request, which is had `back` where the upstream has not processed it.
+pub(super) fn failed(
+    error: &h2::Error,
+    silence: &Silence,
+    back: impl FnOnce() -> Option<Box<Request<Upload>>>,
+) -> SendError {
+    let gone = error.is_remote() && error.is_go_away();
+    let refused = error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
+    if gone || refused {
+        return match back() {
+            // The connection's fault, as if it had been closed before.
+            Some(request) if gone => SendError::Unsent(request),
+            back => SendError::Refused(back),
+        };
+    }
+    if let Some(reason) = error.get_io().and_then(|error| tls::reason_of(error)) {
+        SendError::Tls(reason)
+    } else if error.is_library() {
+        SendError::Invalid
+    } else {
+        SendError::Reset {
+            answered: error.is_reset() || !silence.lasts(),
         }
     }
 }

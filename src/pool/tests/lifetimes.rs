@@ -60,13 +60,67 @@ fn one_that_is_silent_while_it_owes_an_answer_is_closed() {
         let begun = time::now();
         let mut one = bench.get().await.unwrap();
         let failed = exchange(&mut one).await.unwrap_err();
-        assert!(matches!(failed, SendError::Reset { answered: false }));
+        assert!(matches!(failed, SendError::Reset { .. }));
         let took = time::now().saturating_duration_since(begun);
         assert_eq!(took.as_secs(), 50);
         drop(one);
         settle().await;
         bench.check(0);
         assert_eq!(bench.told.closed(), [Closed::PingTimeout]);
+    });
+}
+
+#[test]
+fn only_one_that_was_idle_may_have_died_unnoticed() {
+    simulate(async {
+        let mut settings = settings(1);
+        settings.http2.ping_interval = Some(secs(30));
+        let mut script = Script::ok_after(SOON);
+        script.deaf_after = Some(3);
+        let bench = Bench::new(settings, script);
+        for _ in 0..2 {
+            let mut one = bench.get().await.unwrap();
+            assert_eq!(exchange(&mut one).await.unwrap(), 200);
+            drop(one);
+            settle().await;
+        }
+        // It was silent since the first was sent, but the second was sent into no silence.
+        let mut first = bench.get().await.unwrap();
+        let mut second = bench.get().await.unwrap();
+        let (first, second) = tokio::join!(exchange(&mut first), exchange(&mut second));
+        assert!(matches!(first, Err(SendError::Reset { answered: false })));
+        assert!(matches!(second, Err(SendError::Reset { answered: true })));
+    });
+}
+
+#[test]
+fn one_that_was_heard_of_had_not_died() {
+    simulate(async {
+        let mut settings = settings(1);
+        settings.http2.ping_interval = Some(secs(30));
+        let answered = std::sync::atomic::AtomicUsize::new(0);
+        let mut script = Script::new(move |_, mut respond| {
+            let nth = answered.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            async move {
+                // The second is left without an answer; the third is answered.
+                if nth == 1 {
+                    std::future::pending::<()>().await;
+                }
+                let _ = respond.send_response(http::Response::new(()), true);
+            }
+        });
+        script.deaf_after = Some(4);
+        let bench = Bench::new(settings, script);
+        let mut one = bench.get().await.unwrap();
+        exchange(&mut one).await.unwrap();
+        drop(one);
+        let mut one = bench.get().await.unwrap();
+        let (failed, ()) = tokio::join!(exchange(&mut one), async {
+            let mut two = bench.get().await.unwrap();
+            exchange(&mut two).await.unwrap();
+            let _ = tokio::time::timeout(SOON, exchange(&mut two)).await;
+        });
+        assert!(matches!(failed, Err(SendError::Reset { answered: true })));
     });
 }
 
