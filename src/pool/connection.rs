@@ -136,6 +136,8 @@ pub enum SendError {
     },
     /// The upstream refused us, as TLS 1.3 does after the handshake.
     Tls(tls::Reason),
+    /// The upstream takes no upgrades on this connection; nothing was sent.
+    Unsupported,
     /// What came is not an HTTP response, or its head exceeds a limit.
     Invalid,
     /// The caller's body broke off.
@@ -338,7 +340,7 @@ impl Connection {
                 let Extended::Open(duplex) = tunnel else {
                     return None;
                 };
-                return Some(Raw::stream(*duplex, slot));
+                return Some(Raw::stream(duplex, slot));
             }
         };
         let mut lease = lease?;
@@ -377,7 +379,7 @@ impl Connection {
                 slot,
                 tunnel: Extended::Asked,
                 ..
-            } => extended::begin(slot, &request).map(Sent::Extended),
+            } => extended::begin(slot, request).map(Sent::Extended),
             Carrier::Http2 { slot, .. } => stream::begin(slot, request, interim).map(Sent::Http2),
         };
         async move {

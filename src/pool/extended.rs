@@ -2,7 +2,7 @@
 //!
 //! Outside, it looks like the upgrade of HTTP/1.1 that it stands for: a 101 is what opens the tunnel.
 
-use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::SendStream;
@@ -11,11 +11,11 @@ use h2::ext::Protocol;
 use http::header::{SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
-use super::shared::Slot;
+use super::shared::{Silence, Slot};
 use super::stream;
-use super::{Download, Inbound, SendError, Upload};
-use crate::net::Duplex;
-use crate::tls;
+use super::{Download, Inbound, SendError, Stream, Upload};
+use crate::net::frames::Earnings;
+use crate::net::{Duplex, Tap, Tapped};
 
 /// Whether a stream is to be a tunnel.
 pub(super) enum Extended {
@@ -24,7 +24,7 @@ pub(super) enum Extended {
     /// Its request asks for it.
     Asked,
     /// It is one.
-    Open(Box<Duplex>),
+    Open(Box<dyn Stream>),
 }
 
 /// A CONNECT whose answer has not come. Dropping it resets the stream.
@@ -32,34 +32,59 @@ pub(super) struct Begun {
     response: ResponseFuture,
     sent: SendStream<Bytes>,
     protocol: HeaderValue,
+    /// The upgrade itself, in case it is not processed.
+    request: Box<Request<Upload>>,
+    silence: Silence,
+    earnings: Arc<Earnings>,
+}
+
+/// What is sent through a tunnel is answered by frames as a body is.
+struct Paid(Arc<Earnings>);
+
+impl Tap for Paid {
+    fn read(&self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn wrote(&self, bytes: usize) {
+        self.0.sent(bytes);
+    }
 }
 
 /// Sends the CONNECT that stands for an upgrade.
 ///
 /// # Errors
 ///
-/// [`SendError::Invalid`] where the upstream does not take such requests.
-pub(super) fn begin(slot: &mut Slot, request: &Request<Upload>) -> Result<Box<Begun>, SendError> {
+/// [`SendError::Unsupported`] where the upstream does not take such requests, else that the
+/// connection takes no more streams; nothing was sent.
+pub(super) fn begin(slot: &mut Slot, request: Request<Upload>) -> Result<Box<Begun>, SendError> {
+    if slot.is_closing() {
+        return Err(SendError::Unsent(Box::new(request)));
+    }
     let protocol = request.headers().get(UPGRADE).cloned();
-    let name = protocol
-        .as_ref()
-        .and_then(|protocol| protocol.to_str().ok());
     let taken = slot.sender.is_extended_connect_protocol_enabled();
-    let (Some(name), true) = (name, taken) else {
-        return Err(SendError::Invalid);
+    let (Some(protocol), true) = (protocol, taken) else {
+        return Err(SendError::Unsupported);
     };
-    let mut head = stream::head(request, slot);
+    let name = protocol.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut head = stream::head(&request, slot);
     *head.method_mut() = Method::CONNECT;
     head.headers_mut().remove(SEC_WEBSOCKET_KEY);
-    head.extensions_mut()
-        .insert(Protocol::from(name.to_ascii_lowercase().as_str()));
+    head.extensions_mut().insert(Protocol::from(name.as_str()));
+    let silence = slot.silence();
+    let request = Box::new(request);
     let Ok((response, sent)) = slot.sender.send_request(head, false) else {
-        return Err(SendError::Reset { answered: false });
+        return Err(SendError::Unsent(request));
     };
+    let earnings = Arc::clone(slot.earnings());
+    earnings.opened();
     Ok(Box::new(Begun {
         response,
         sent,
-        protocol: protocol.unwrap_or_else(|| HeaderValue::from_static("websocket")),
+        protocol,
+        request,
+        silence,
+        earnings,
     }))
 }
 
@@ -69,26 +94,32 @@ impl Begun {
     /// # Cancel safety
     ///
     /// Dropping the future resets the stream.
-    pub(super) async fn answered(
-        mut self: Box<Self>,
-    ) -> Result<(Response<Download>, Extended), SendError> {
-        let response = self.response.await.map_err(|error| {
-            let io: Option<&io::Error> = error.get_io();
-            match io.and_then(|error| tls::reason_of(error)) {
-                Some(reason) => SendError::Tls(reason),
-                None if error.is_library() => SendError::Invalid,
-                None => SendError::Reset { answered: true },
-            }
-        })?;
+    pub(super) async fn answered(self) -> Result<(Response<Download>, Extended), SendError> {
+        let Self {
+            response,
+            mut sent,
+            protocol,
+            request,
+            silence,
+            earnings,
+        } = self;
+        let response = match response.await {
+            Ok(response) => response,
+            Err(error) => return Err(stream::failed(&error, &silence, || Some(request))),
+        };
         let (mut head, body) = response.into_parts();
         if head.status.is_success() {
             head.status = StatusCode::SWITCHING_PROTOCOLS;
-            head.headers.insert(UPGRADE, self.protocol);
-            let tunnel = Extended::Open(Box::new(Duplex::new(body, self.sent)));
-            return Ok((Response::from_parts(head, Download::none()), tunnel));
+            head.headers.insert(UPGRADE, protocol);
+            let tunnel = Box::new(Tapped {
+                stream: Duplex::new(body, sent),
+                tap: Paid(earnings),
+            });
+            let response = Response::from_parts(head, Download::none());
+            return Ok((response, Extended::Open(tunnel)));
         }
         // It has nothing more to hear from us.
-        let _ = self.sent.send_data(Bytes::new(), true);
+        let _ = sent.send_data(Bytes::new(), true);
         let body = Download::new(Inbound::http2(body, &head.headers, None));
         Ok((Response::from_parts(head, body), Extended::No))
     }

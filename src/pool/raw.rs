@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Lease;
 use super::shared::Slot;
 use super::{Closed, Observer, Place, Stream};
-use crate::net::{Duplex, Rewound, SocketStream};
+use crate::net::{Rewound, SocketStream};
 
 /// The bytes of one connection. It holds the connection's place; dropping it closes the socket.
 pub struct Raw {
@@ -51,9 +51,9 @@ impl Raw {
     }
 
     /// A stream of HTTP/2 that was opened by CONNECT.
-    pub(super) fn stream(duplex: Duplex, slot: Slot) -> Self {
+    pub(super) fn stream(stream: Box<dyn Stream>, slot: Slot) -> Self {
         Self {
-            stream: Rewound::new(Bytes::new(), Box::new(duplex)),
+            stream: Rewound::new(Bytes::new(), stream),
             peek: None,
             observer: None,
             _lease: None,

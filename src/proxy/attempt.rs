@@ -175,6 +175,7 @@ impl Attempt<'_, '_> {
                     self.call.route.upstream.metrics.tls_failed(reason);
                     return Err(ProxyError::Tls(reason).into());
                 }
+                Err(SendError::Unsupported) => return Err(ProxyError::UpgradeUnsupported.into()),
                 Err(SendError::Invalid) => return Err(ProxyError::BadResponse.into()),
                 Err(SendError::Upload) => return Err(ProxyError::ClientGone.into()),
             }

@@ -68,6 +68,8 @@ pub enum ProxyError {
     UpstreamClosed,
     /// The upstream says that it has not processed the request.
     UpstreamRefused,
+    /// The upstream takes no upgrades on its connections of HTTP/2.
+    UpgradeUnsupported,
     /// What the upstream sent is not HTTP, or exceeds a limit.
     BadResponse,
     /// No response head within `first_byte`.
@@ -140,12 +142,13 @@ pub enum Reason {
     TunnelIdle,
     Deadline,
     FaultInjected,
+    UpgradeUnsupported,
     Tls(tls::Reason),
 }
 
 impl Reason {
     /// Those that have nothing to do with TLS.
-    const OWN: [Self; 25] = [
+    const OWN: [Self; 26] = [
         Self::NoRoute,
         Self::BadRequest,
         Self::HeadTooLarge,
@@ -171,6 +174,7 @@ impl Reason {
         Self::TunnelIdle,
         Self::Deadline,
         Self::FaultInjected,
+        Self::UpgradeUnsupported,
     ];
 
     /// Every reason: `ALL[reason.index()] == reason`.
@@ -216,6 +220,7 @@ impl Reason {
             Self::TunnelIdle => 22,
             Self::Deadline => 23,
             Self::FaultInjected => 24,
+            Self::UpgradeUnsupported => 25,
             Self::Tls(reason) => Self::OWN.len() + reason as usize,
         }
     }
@@ -248,6 +253,7 @@ impl Reason {
             Self::TunnelIdle => "tunnel_idle",
             Self::Deadline => "deadline",
             Self::FaultInjected => "fault_injected",
+            Self::UpgradeUnsupported => "upgrade_unsupported",
             Self::Tls(reason) => reason.word(),
         }
     }
@@ -276,7 +282,7 @@ pub struct Row {
 
 impl ProxyError {
     /// One value of every variant that has nothing to do with TLS.
-    const OWN: [Self; 31] = [
+    const OWN: [Self; 32] = [
         Self::NoRoute,
         Self::BadRequest("…"),
         Self::UnknownProtocol,
@@ -304,6 +310,7 @@ impl ProxyError {
         Self::UpstreamReset,
         Self::UpstreamClosed,
         Self::UpstreamRefused,
+        Self::UpgradeUnsupported,
         Self::BadResponse,
         Self::AttemptTimeout,
         Self::UpstreamIdle,
@@ -351,6 +358,7 @@ impl ProxyError {
             Self::UpstreamReset      => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  MaybeSent, Some(Failure),   "the upstream broke the connection off before it answered"),
             Self::UpstreamClosed     => row(Upstream,   502, 14, "connection_terminated",    Reason::UpstreamReset,  NotSent,   Some(Failure),   "the upstream broke a new connection off before it took the request"),
             Self::UpstreamRefused    => row(Upstream,   502, 14, "destination_unavailable",  Reason::UpstreamRefused, NotSent,  Some(Ignored),   "the upstream refused the request before it processed any of it"),
+            Self::UpgradeUnsupported => row(Upstream,   501, 12, "http_upgrade_failed",      Reason::UpgradeUnsupported, Never, Some(Ignored),  "the upstream takes no upgrades over HTTP/2"),
             Self::BadResponse        => row(Upstream,   502, 14, "http_protocol_error",      Reason::BadResponse,    MaybeSent, Some(Failure),   "the upstream's answer is not valid HTTP"),
             Self::AttemptTimeout     => row(Upstream,   504,  4, "http_response_timeout",    Reason::AttemptTimeout, MaybeSent, Some(Failure),   "the upstream did not answer in time"),
             Self::UpstreamIdle       => row(Upstream,   504,  4, "connection_write_timeout", Reason::UpstreamIdle,   Never,     Some(Failure),   "the upstream stopped reading the request body"),

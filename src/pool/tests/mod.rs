@@ -5,3 +5,4 @@ mod exchanges;
 mod lifetimes;
 mod sharing;
 mod support;
+mod upgrades;

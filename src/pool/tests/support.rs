@@ -64,6 +64,8 @@ pub(super) struct Script {
     pub(super) spoken: Spoken,
     /// Reads nothing for ever, after so many requests.
     pub(super) deaf_after: Option<usize>,
+    /// Takes extended CONNECT.
+    pub(super) extended: bool,
     /// Says this in place of HTTP/2.
     pub(super) says: Option<&'static str>,
 }
@@ -82,6 +84,7 @@ impl Script {
             window: 65_535,
             spoken: Spoken::Http2,
             deaf_after: None,
+            extended: false,
             says: None,
         }
     }
@@ -163,6 +166,9 @@ impl Upstream {
         builder.initial_window_size(self.script.window);
         if let Some(max) = self.script.max_streams {
             builder.max_concurrent_streams(max);
+        }
+        if self.script.extended {
+            builder.enable_connect_protocol();
         }
         let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
             return;
