@@ -80,7 +80,7 @@ fn an_upstream_speaks_plain_http_by_default() {
         max_streams: 100,
         stream_window: 256 * KIB,
         connection_window: 25 * MIB,
-        ping_interval: Some(ms(30_000)),
+        ping_interval: Some(ms(300_000)),
         ping_timeout: ms(10_000),
     };
     assert_eq!(upstream.http2, http2);
@@ -96,7 +96,7 @@ fn what_is_spoken_is_read() {
         max_streams: 100,
         stream_window: 65_535,
         connection_window: 32 * MIB,
-        ping_interval: Some(ms(30_000)),
+        ping_interval: Some(ms(300_000)),
         ping_timeout: ms(2_000),
     };
     assert_eq!(upstream.http2, http2);

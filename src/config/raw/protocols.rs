@@ -24,12 +24,10 @@ const fn connection_window(default: &'static str) -> Key {
 
 const PATH: Kind = form("the path of a file", value::file);
 
-const PING_INTERVAL: Key = key(
-    "ping_interval",
-    DURATION_OR_OFF,
-    Value("\"30s\""),
-    "A connection that is silent for this long is asked for a sign of life.",
-);
+/// How long a connection may be silent, with its default.
+const fn ping_interval(default: &'static str, doc: &'static str) -> Key {
+    key("ping_interval", DURATION_OR_OFF, Value(default), doc)
+}
 
 const PING_TIMEOUT: Key = key(
     "ping_timeout",
@@ -63,7 +61,10 @@ pub static DOWNSTREAM_HTTP2: Table = Table {
             "How much of a request body a caller may send ahead.",
         ),
         connection_window("\"8MiB\""),
-        PING_INTERVAL,
+        ping_interval(
+            "\"30s\"",
+            "A connection that is silent for this long is asked for a sign of life.",
+        ),
         PING_TIMEOUT,
     ],
 };
@@ -86,7 +87,11 @@ pub static HTTP2: Table = Table {
             "How much of a response body the upstream may send ahead.",
         ),
         connection_window("\"25MiB\""),
-        PING_INTERVAL,
+        // What servers of gRPC allow at the least before they say "too_many_pings" and hang up.
+        ping_interval(
+            "\"5m\"",
+            "A connection that owes an answer and is silent for this long is asked for a sign of life; servers of gRPC hang up on who asks more often than each five minutes, unless they are set up for that.",
+        ),
         PING_TIMEOUT,
     ],
 };
