@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Way;
 use crate::config::model::Protocol;
@@ -52,6 +52,17 @@ pub trait Dial: Send + Sync {
     fn dial_http1(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
         self.dial(endpoint, way)
     }
+
+    /// As [`Self::dial`], for bytes of any protocol. `first` is written before all else, a handshake of
+    /// TLS included: it is for what stands in front of whoever speaks that.
+    fn dial_raw(&self, endpoint: &Address, way: &Arc<Way>, first: Vec<u8>) -> Dialed {
+        let dialed = self.dial(endpoint, way);
+        Box::pin(async move {
+            let mut socket = dialed.await?;
+            socket.stream.write_all(&first).await?;
+            Ok(socket)
+        })
+    }
 }
 
 /// Opens sockets, those of TCP without Nagle's delay. A failed handshake is an error whose cause is a
@@ -70,22 +81,33 @@ impl DialSocket {
 
 impl Dial for DialSocket {
     fn dial(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
-        self.dial_for(self.protocol, endpoint, way)
+        self.dial_for(self.protocol, endpoint, way, Vec::new())
     }
 
     fn dial_http1(&self, endpoint: &Address, way: &Arc<Way>) -> Dialed {
-        self.dial_for(Protocol::Http1, endpoint, way)
+        self.dial_for(Protocol::Http1, endpoint, way, Vec::new())
+    }
+
+    fn dial_raw(&self, endpoint: &Address, way: &Arc<Way>, first: Vec<u8>) -> Dialed {
+        self.dial_for(self.protocol, endpoint, way, first)
     }
 }
 
 impl DialSocket {
-    fn dial_for(&self, protocol: Protocol, endpoint: &Address, way: &Arc<Way>) -> Dialed {
+    fn dial_for(
+        &self,
+        protocol: Protocol,
+        endpoint: &Address,
+        way: &Arc<Way>,
+        first: Vec<u8>,
+    ) -> Dialed {
         let (endpoint, way) = (endpoint.clone(), Arc::clone(way));
         let tls = self.tls.clone();
         Box::pin(async move {
             let connect = |address| async move { SocketStream::connect(&address).await };
             let socket = Arc::new(way.connect(&endpoint, connect).await?);
-            let plain = Shared(Arc::clone(&socket));
+            let mut plain = Shared(Arc::clone(&socket));
+            plain.write_all(&first).await?;
             let peek = Some(socket);
             let Some(tls) = tls else {
                 return Ok(Socket {

@@ -49,7 +49,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use self::connection::Shelved;
@@ -399,7 +398,7 @@ impl Pool {
 }
 
 impl Dialing {
-    /// Opens the connection for bytes of any protocol, which begin with `first`.
+    /// Opens the connection for bytes of any protocol, which begin with `first`, not encrypted.
     ///
     /// # Errors
     ///
@@ -410,10 +409,8 @@ impl Dialing {
     /// As [`Self::open`].
     pub async fn open_raw(self, way: &Arc<Way>, first: Vec<u8>) -> io::Result<Raw> {
         let started = crate::time::now();
-        let Socket {
-            mut stream, peek, ..
-        } = self.pool.dial.dial(&self.endpoint, way).await?;
-        stream.write_all(&first).await?;
+        let dialed = self.pool.dial.dial_raw(&self.endpoint, way, first);
+        let Socket { stream, peek, .. } = dialed.await?;
         let took = crate::time::now().saturating_duration_since(started);
         let observer = Arc::clone(&self.pool.observer);
         observer.opened(took);

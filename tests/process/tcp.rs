@@ -1,11 +1,15 @@
 //! TCP upstreams: bytes both ways under the policies that know of no request.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use outrigger::config::model::{ListenerTls, TlsVersion};
 use outrigger::proxy::error::ProxyError;
+use outrigger::tls::Offer;
+use outrigger::tls::server::Server;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::expect::{
     ABORTED, API, BREAKER_CALLS, IN_FLIGHT, LOCAL_REPLIES, QUEUED, TRANSITIONS,
@@ -15,7 +19,9 @@ use crate::support::PATIENCE;
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, section};
 use crate::support::dead::{Deaf, Refusing};
+use crate::support::grpc::run;
 use crate::support::stage::Stage;
+use crate::support::tls::{Ca, HOST};
 use crate::support::wire::{Stop, Wire};
 
 const BYTES: &str = "outrigger_tunnel_bytes_total";
@@ -274,6 +280,44 @@ fn the_upstream_is_told_who_calls_where_it_asks_for_that() {
             told(&mut stream, Some(ends));
         }
     }
+}
+
+#[test]
+fn the_upstream_is_told_who_calls_before_it_speaks_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Ca::new("upstreams");
+    let (cert, key) = ca.leaf().write(folder.path());
+    let root = folder.path().join("root.pem");
+    std::fs::write(&root, &ca.pem).unwrap();
+    let settings = ListenerTls {
+        cert,
+        key,
+        client_ca: None,
+        min_version: TlsVersion::V1_2,
+    };
+    let server = Server::new(settings, Offer::Both).expect("a usable pair");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let tls = format!("tls = {{ ca = {root:?}, server_name = \"{HOST}\" }}");
+    let daemon = daemon(&endpoint, &format!("proxy_protocol = true\n{tls}\n"));
+    let mut caller = call(daemon.api());
+    caller.write(b"hello").unwrap();
+    let stream = caller.stream();
+    let ends = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(proxied(&mut stream), Some(ends));
+    stream.set_nonblocking(true).unwrap();
+    run(async {
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        let (mut stream, _) = server.accept(stream).await.expect("a handshake");
+        let mut hello = [0; 5];
+        stream.read_exact(&mut hello).await.unwrap();
+        assert_eq!(&hello, b"hello");
+        stream.write_all(b"world").await.unwrap();
+        stream.flush().await.unwrap();
+    });
+    assert_eq!(caller.take(5), b"world");
 }
 
 fn unix_at(path: &Path) -> String {

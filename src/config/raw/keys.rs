@@ -346,7 +346,7 @@ pub static UPSTREAM: Table = Table {
             "proxy_protocol",
             Kind::Bool,
             Value("false"),
-            "Of `protocol = \"tcp\"`: whether a connection begins with a PROXY protocol header, version 2, that names the caller.",
+            "Of `protocol = \"tcp\"`: whether a connection begins with a PROXY protocol header, version 2, that names the caller; it comes before the handshake of `tls`.",
         ),
         key(
             "host",
