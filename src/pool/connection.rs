@@ -439,6 +439,8 @@ impl Connection {
             return;
         };
         let Some(mut lease) = lease else { return };
+        // It has become no tunnel, and is none when it ends.
+        lease.upgrades.store(false, Relaxed);
         if !after.persistent {
             lease.why = Closed::Asked;
             return;

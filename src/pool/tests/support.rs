@@ -66,8 +66,10 @@ pub(super) struct Script {
     pub(super) deaf_after: Option<usize>,
     /// Takes extended CONNECT.
     pub(super) extended: bool,
-    /// Says this in place of HTTP/2.
+    /// Says this in place of HTTP/2; over HTTP/1 once it was asked something.
     pub(super) says: Option<&'static str>,
+    /// Says this after it when told to say farewell.
+    pub(super) then_says: Option<&'static str>,
 }
 
 impl Script {
@@ -86,6 +88,7 @@ impl Script {
             deaf_after: None,
             extended: false,
             says: None,
+            then_says: None,
         }
     }
 
@@ -158,7 +161,17 @@ impl Upstream {
     async fn serve(self, mut stream: DuplexStream) {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         if let Some(says) = self.script.says {
+            if self.script.spoken == Spoken::Http1 && !says.is_empty() {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(says.as_bytes()).await;
+                // It ends the connection.
+                return self.goaway.notified().await;
+            }
             let _ = stream.write_all(says.as_bytes()).await;
+            if let Some(then) = self.script.then_says {
+                self.goaway.notified().await;
+                let _ = stream.write_all(then.as_bytes()).await;
+            }
             let _ = stream.read_to_end(&mut Vec::new()).await;
             return;
         }

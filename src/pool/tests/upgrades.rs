@@ -5,8 +5,10 @@ use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::support::{Bench, Script, read, request, settings, settle, simulate};
-use crate::pool::{Connection, SendError, Upload};
+use super::support::{Bench, Script, download, read, request, settings, settle, simulate};
+use crate::config::model::Protocol;
+use crate::pool::{Connection, SendError, Spoken, Upload};
+use crate::time;
 
 fn upgrade() -> Request<Upload> {
     let mut request = request(Upload::empty());
@@ -83,5 +85,28 @@ fn an_upgrade_that_is_not_processed_comes_back() {
         bench.upstream.goaway.notify_one();
         settle().await;
         assert!(matches!(ask(&mut next).await, Err(SendError::Unsent(_))));
+    });
+}
+
+#[test]
+fn a_connection_that_became_no_tunnel_ends_like_any_other() {
+    simulate(async {
+        let mut script = Script::ok_after(Default::default());
+        script.spoken = Spoken::Http1;
+        script.says = Some("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
+        let mut settings = settings(1);
+        settings.protocol = Protocol::Http1;
+        let bench = Bench::new(settings, script);
+        let mut connection = bench.get().await.unwrap();
+        connection.may_upgrade();
+        let response = connection.send(upgrade()).await.unwrap();
+        assert_eq!(response.status(), 403);
+        download(response.into_body()).await.unwrap();
+        connection.checkin(time::now());
+        settle().await;
+        bench.check(1);
+        bench.upstream.goaway.notify_one();
+        settle().await;
+        assert_eq!(bench.upstream.open(), 0);
     });
 }
