@@ -504,8 +504,9 @@ impl Idle {
         Self(Connection::http1(shelved, pool, true))
     }
 
-    pub(super) fn stream(slot: Slot) -> Self {
-        Self(Connection::stream(slot, true))
+    /// A stream of a connection that is `fresh`, or was there before.
+    pub(super) fn stream(slot: Slot, fresh: bool) -> Self {
+        Self(Connection::stream(slot, !fresh))
     }
 
     /// Readies it for another exchange; `None` where the upstream has closed it.

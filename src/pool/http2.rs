@@ -127,6 +127,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         vigil: Vigil::new(settings, &mut connection, heard, streams),
         connection,
         usable: false,
+        allowed: 0,
         tell: Some(usable),
         ended: Some(ended),
         why: None,
@@ -154,7 +155,16 @@ async fn drive(
     worker: usize,
     identity: Weak<Hold>,
 ) {
-    let found = poll_fn(|cx| driver.poll(cx)).await;
+    let found = poll_fn(|cx| {
+        let polled = driver.poll(cx);
+        if driver.allows_more()
+            && let Some(hold) = identity.upgrade()
+        {
+            pool.serve(&hold, false);
+        }
+        polled
+    })
+    .await;
     let usable = driver.usable;
     let known = pool.forget(worker, &identity);
     if let Some(flood) = driver.vigil.heard.meter.borrow().flood() {
@@ -182,6 +192,8 @@ struct Driver {
     connection: h2::client::Connection<Wire, Bytes>,
     /// Whether the upstream's settings have come.
     usable: bool,
+    /// How many streams they allow.
+    allowed: usize,
     /// Told whether they do.
     tell: Option<oneshot::Sender<io::Result<()>>>,
     /// Tells that nobody needs the connection, until that is known.
@@ -192,6 +204,13 @@ struct Driver {
 }
 
 impl Driver {
+    /// Whether the upstream allows more streams than when this was asked last.
+    fn allows_more(&mut self) -> bool {
+        let allowed = self.connection.max_concurrent_send_streams();
+        let before = std::mem::replace(&mut self.allowed, allowed);
+        before < allowed
+    }
+
     /// Drives the connection to its end, which is why it came.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
         if let Some(ended) = &mut self.ended

@@ -309,6 +309,6 @@ impl Pool {
         for (joiner, joined) in outcomes {
             let _ = joiner.send(joined);
         }
-        self.serve(&hold);
+        self.serve(&hold, true);
     }
 }

@@ -175,8 +175,8 @@ struct Place(Option<Arc<Pool>>);
 enum Grant {
     /// An idle connection to the endpoint it asked for.
     Idle(Shelved),
-    /// A stream of one.
-    Stream(Slot),
+    /// A stream of one, which is fresh or not.
+    Stream(Slot, bool),
     /// The right to open one.
     Place(Place),
 }
@@ -290,7 +290,9 @@ impl Pool {
             match take {
                 Take::Idle(idle) if idle.expires <= now => Self::expire(idle, now),
                 Take::Idle(idle) => return Checkout::Idle(Idle::new(idle, pool)),
-                Take::Stream(lent) => return Checkout::Idle(Idle::stream(Slot::new(lent, pool))),
+                Take::Stream(lent) => {
+                    return Checkout::Idle(Idle::stream(Slot::new(lent, pool), false));
+                }
                 Take::Over(shared, why) => shared.close(why),
                 Take::Join(joined, interest) => {
                     return Checkout::Join(Joining::new(pool, joined, interest));
@@ -350,7 +352,7 @@ impl Pool {
                 }
                 return;
             };
-            if waiter.fresh || waiter.endpoint != *idle.endpoint() {
+            if !waiter.takes_kept(idle.endpoint()) {
                 // Its place goes to this waiter once the socket is closed.
                 shelf.requeue(waiter);
                 drop(shelf);
@@ -435,7 +437,7 @@ impl Waiting {
         } = self;
         match grant.await {
             Ok(Grant::Idle(idle)) => Granted::Idle(Idle::new(idle, pool)),
-            Ok(Grant::Stream(slot)) => Granted::Idle(Idle::stream(slot)),
+            Ok(Grant::Stream(slot, fresh)) => Granted::Idle(Idle::stream(slot, fresh)),
             Ok(Grant::Place(place)) => Granted::Dial(Dialing {
                 pool,
                 place,

@@ -320,18 +320,21 @@ impl Pool {
         let release = self.lock().release(hold, &self.settings.limits, now);
         match release {
             Release::Done => {}
-            Release::Grant(waiter, lent) => waiter.offer_stream(Slot::new(lent, Arc::clone(self))),
+            Release::Grant(waiter, lent) => {
+                waiter.offer_stream(Slot::new(lent, Arc::clone(self)), false);
+            }
             Release::Close(surplus, why) => surplus.close(why),
         }
-        self.serve(hold);
+        self.serve(hold, false);
     }
 
-    /// Hands streams of a connection to those who wait for one.
-    pub(super) fn serve(self: &Arc<Self>, hold: &Arc<Hold>) {
+    /// Hands streams of a connection to those who wait for one; of a `fresh` one to those as well who
+    /// want no other.
+    pub(super) fn serve(self: &Arc<Self>, hold: &Arc<Hold>, fresh: bool) {
         loop {
-            let served = self.lock().serve(hold);
+            let served = self.lock().serve(hold, fresh);
             let Some((waiter, lent)) = served else { return };
-            waiter.offer_stream(Slot::new(lent, Arc::clone(self)));
+            waiter.offer_stream(Slot::new(lent, Arc::clone(self)), fresh);
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::connection::Shelved;
 use super::join::{Interest, Joined, UnderWay};
-use super::shared::{Hold, Lent, Shared};
+use super::shared::{Hold, Lent, Shared, Slot};
 use super::{Closed, Grant, Place, Want};
 use crate::net::Address;
 
@@ -40,8 +40,8 @@ struct Kept {
 /// A request that waits for a connection.
 pub(super) struct Waiter {
     pub(super) endpoint: Address,
-    /// Only a connection of its own will do.
-    pub(super) fresh: bool,
+    /// What will do.
+    want: Want,
     grant: oneshot::Sender<Grant>,
 }
 
@@ -54,9 +54,15 @@ impl Waiter {
         }
     }
 
-    /// Hands a stream over; where the waiter has gone, it is given back by its drop.
-    pub(super) fn offer_stream(self, slot: super::shared::Slot) {
-        let _ = self.grant.send(Grant::Stream(slot));
+    /// Hands a stream over, of a `fresh` connection or not; where the waiter has gone, it is given
+    /// back by its drop.
+    pub(super) fn offer_stream(self, slot: Slot, fresh: bool) {
+        let _ = self.grant.send(Grant::Stream(slot, fresh));
+    }
+
+    /// Whether a connection to `endpoint` will do that was there before.
+    pub(super) fn takes_kept(&self, endpoint: &Address) -> bool {
+        self.want == Want::Any && self.endpoint == *endpoint
     }
 
     /// Hands a place over; says whether the waiter was there. Where it was not, the caller still
@@ -179,7 +185,7 @@ impl Shelf {
         let (grant, granted) = oneshot::channel();
         self.waiters.push_back(Waiter {
             endpoint: ask.endpoint.clone(),
-            fresh: ask.want != Want::Any,
+            want: ask.want,
             grant,
         });
         let surplus = self.take_oldest();
@@ -339,7 +345,7 @@ impl Shelf {
                 Release::Close(Surplus::Http2(over), why)
             });
         }
-        if let Some((waiter, lent)) = self.serve(hold) {
+        if let Some((waiter, lent)) = self.serve(hold, false) {
             return Release::Grant(waiter, lent);
         }
         if hold.streams() > 0 {
@@ -365,7 +371,8 @@ impl Shelf {
     }
 
     /// The oldest waiter that the connection of `hold` has a stream for, and the stream.
-    pub(super) fn serve(&mut self, hold: &Arc<Hold>) -> Option<(Waiter, Lent)> {
+    /// One that wants a fresh one, too, if it is `fresh`.
+    pub(super) fn serve(&mut self, hold: &Arc<Hold>, fresh: bool) -> Option<(Waiter, Lent)> {
         let kept = self.workers.get_mut(hold.worker())?;
         let mut shared = kept.shared.iter_mut();
         let shared = shared.find(|shared| shared.is(Arc::as_ptr(hold)))?;
@@ -373,7 +380,8 @@ impl Shelf {
             return None;
         }
         let fits = |waiter: &Waiter| {
-            !waiter.fresh && waiter.endpoint == *shared.endpoint() && !waiter.grant.is_closed()
+            let wanted = waiter.want == Want::Any || (fresh && waiter.want == Want::Fresh);
+            wanted && waiter.endpoint == *shared.endpoint() && !waiter.grant.is_closed()
         };
         let position = self.waiters.iter().position(fits)?;
         let waiter = self.waiters.remove(position)?;

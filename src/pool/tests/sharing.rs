@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::{Bench, Script, exchange, get, settings, settle, spawn};
 use crate::config::model::Protocol;
-use crate::pool::{Checkout, Closed, Granted, Spoken, is_our_limit, is_too_long};
+use crate::pool::{Checkout, Closed, Granted, Spoken, Want, is_our_limit, is_too_long};
 use crate::time;
 
 const SOON: Duration = Duration::from_millis(10);
@@ -318,5 +318,56 @@ fn a_stream_that_was_granted_to_one_who_left_passes_on() {
         assert!(matches!(stays.granted().await, Granted::Idle(_)));
         settle().await;
         bench.check(1);
+    });
+}
+
+#[test]
+fn more_streams_serve_those_who_wait() {
+    super::support::simulate(async {
+        let mut script = Script::ok_after(SOON);
+        // Settings: one stream at once, and then two.
+        script.says = Some("\0\0\u{6}\u{4}\0\0\0\0\0\0\u{3}\0\0\0\u{1}");
+        script.then_says = Some("\0\0\u{6}\u{4}\0\0\0\0\0\0\u{3}\0\0\0\u{2}");
+        let bench = Bench::new(settings(1), script);
+        let one = bench.get().await.unwrap();
+        let Checkout::Wait(second) = bench.checkout(0, 1) else {
+            panic!("a second stream")
+        };
+        bench.upstream.goaway.notify_one();
+        let Granted::Idle(second) = second.granted().await else {
+            panic!("no stream")
+        };
+        drop((one, second));
+        settle().await;
+        bench.check(1);
+    });
+}
+
+#[test]
+fn a_new_connection_serves_those_who_want_no_other() {
+    super::support::simulate(async {
+        let mut script = Script::ok_after(SOON);
+        script.reach = (SOON, false);
+        let bench = Bench::new(settings(1), script);
+        let ask = |worker, want| {
+            let endpoint = super::support::endpoint(1);
+            bench.pool.checkout(worker, &endpoint, want, time::now())
+        };
+        let dialling = bench.start_get();
+        settle().await;
+        let (Checkout::Wait(fresh), Checkout::Wait(alone)) =
+            (ask(1, Want::Fresh), ask(1, Want::Alone))
+        else {
+            panic!("a place")
+        };
+        let Granted::Idle(fresh) = fresh.granted().await else {
+            panic!("no stream")
+        };
+        assert!(!fresh.revive().await.unwrap().reused());
+        drop(dialling.await.unwrap().unwrap());
+        // A stream is not a connection of its own.
+        assert!(matches!(alone.granted().await, Granted::Dial(_)));
+        settle().await;
+        bench.check(0);
     });
 }
