@@ -123,6 +123,27 @@ fn a_refusal_is_no_evidence_and_has_a_name() {
 }
 
 #[test]
+fn an_upgrade_that_the_upstream_cannot_take_is_no_evidence() {
+    let upstream = H2Server::start(|_, _| Act::Reply(200, "a page"));
+    let daemon = daemon(&upstream.url(), "");
+    let mut caller = daemon.client();
+    let fields = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    caller.request("GET", "/", &fields, b"");
+    let response = caller.response("GET").expect("a response");
+    assert_row(&response, ProxyError::UpgradeUnsupported);
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    assert!(upstream.seen().requests.is_empty());
+    assert_eq!(get(daemon.api(), "/").text(), "a page");
+    assert_eq!(upstream.seen().connections, 1);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
 fn other_resets_are_failures() {
     let upstream = H2Server::start(|_, _| Act::Reset(Reason::INTERNAL_ERROR));
     let daemon = daemon(&upstream.url(), "");
