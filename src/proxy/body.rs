@@ -361,7 +361,11 @@ impl Drop for ResponseBody {
             // A body that nobody polled: the head said it all, or the caller asked for the head.
             Kind::Local(_) => self.ended = time::now(),
             // Who writes by the length asks no more once it is written.
-            Kind::Upstream(stream) if !self.broken && stream.is_read() => {
+            Kind::Upstream(stream)
+                if !self.broken
+                    && (stream.is_read()
+                        || self.exchange.as_ref().is_some_and(Exchange::is_bodiless)) =>
+            {
                 self.kind = Kind::Upstream(stream);
                 self.finish(time::now());
             }

@@ -146,6 +146,11 @@ impl Exchange {
             .is_none_or(|upload| upload.finished())
     }
 
+    /// Whether its answer has no body, whatever its head says (RFC 9110 §6.4.1).
+    pub(super) fn is_bodiless(&self) -> bool {
+        self.method == Method::HEAD || matches!(self.status, 204 | 304)
+    }
+
     /// Why the caller's body will not end, if it will not.
     pub(super) fn upload_broken(&self) -> Option<ProxyError> {
         let upload = self.upload.borrow();

@@ -2,7 +2,7 @@
 
 use crate::case::Permit::{Alive, GoAway, Reset, Status};
 use crate::case::{CANCEL, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, LARGE, PROTOCOL_ERROR, case, run};
-use crate::h2raw::{DATA, END_STREAM, PADDED, RST_STREAM, WINDOW_UPDATE};
+use crate::h2raw::{DATA, END_STREAM, PADDED, PING, RST_STREAM, WINDOW_UPDATE};
 use crate::peer::{Peer, padded};
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -262,6 +262,21 @@ impl Upload {
         }
     }
 
+    /// Waits until what was sent has been seen.
+    fn settle(&mut self, peer: &mut Peer) {
+        peer.frame(PING, 0, 0, b"settled!");
+        loop {
+            let frame = peer.next().expect("an answer to a PING");
+            match frame.kind {
+                PING => return,
+                WINDOW_UPDATE if frame.stream == 0 => {
+                    self.connection += i64::from(frame.number(0));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// Waits until so many bytes fit on this stream, and takes them.
     fn take(&mut self, peer: &mut Peer, stream: u32, count: i64) {
         while self.stream < count || self.connection < count {
@@ -315,9 +330,13 @@ fn what_is_received_is_given_back() {
                 for stream in (1..80).step_by(2) {
                     peer.post(stream, "/stalled");
                     upload.stream = initial;
-                    upload.take(peer, stream, 10_000);
-                    peer.data(stream, &[0; 10_000], false);
+                    upload.take(peer, stream, 60_000);
+                    for _ in 0..4 {
+                        peer.data(stream, &[0; 15_000], false);
+                    }
                     peer.reset(stream, CANCEL);
+                    // One by one: many at once are a flood.
+                    upload.settle(peer);
                 }
                 peer.get(81, "/");
             },
@@ -328,9 +347,10 @@ fn what_is_received_is_given_back() {
             |peer| {
                 let mut upload = Upload::new(peer);
                 peer.open(1);
+                upload.settle(peer);
                 peer.window(1, (1 << 31) - 1);
                 peer.find(RST_STREAM, |frame| frame.stream == 1);
-                for _ in 0..40 {
+                for _ in 0..160 {
                     upload.stream = 10_000;
                     upload.take(peer, 1, 10_000);
                     peer.data(1, &[0; 10_000], false);
@@ -354,10 +374,11 @@ fn what_is_received_is_given_back() {
         case(
             "6.9.1 more than the connection's",
             |peer| {
-                for stream in [1, 3, 5] {
+                // All streams together have what the connection has: it takes one more.
+                for stream in (1..=41).step_by(2) {
                     peer.post(stream, "/stalled");
-                    for _ in 0..3 {
-                        peer.data(stream, &[0; 16_384], false);
+                    for _ in 0..4 {
+                        peer.data(stream, &[0; 16_383], false);
                     }
                 }
             },
