@@ -7,13 +7,14 @@
 #                             fuzzing, benches as smoke tests
 #   tests/check.sh STEP...    single steps by name, see the lists below
 #
-# `rest` is what `full` does beyond `cargo test`, and `clients`, which takes some minutes. A step that cannot be done here prints
+# `rest` is what `full` does beyond `cargo test`. `clients`, the usual pairs of real clients and
+# servers, is for by hand: it takes some minutes. A step that cannot be done here prints
 # `skipped: why`; in CI, where .ci/run has installed the tools, a missing tool is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 FAST=(format lint tidy unit process)
-REST=(format lint loom docs deny machete deploy clients)
+REST=(format lint loom docs deny machete deploy)
 FULL=(format lint tidy unit process sim loom docs deny machete deploy)
 NIGHTLY=(everyone mutants properties fuzz benches)
 
