@@ -11,8 +11,9 @@ use super::body::{ResponseBody, Stream, grpc_status};
 use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::forwarded;
-use super::request::{self, Survey};
+use super::request;
 use super::route::Route;
+use super::survey::{self, Survey};
 use super::trial::Trial;
 use super::tunnel::Tunnel;
 use super::watch::Flow;
@@ -200,7 +201,7 @@ pub(super) fn checked(
         let is_bad = match name.as_str() {
             "content-length" => {
                 lengths += 1;
-                lengths > 1 || !request::is_length(value)
+                lengths > 1 || !survey::is_length(value)
             }
             "transfer-encoding" => {
                 codings += 1;
@@ -210,7 +211,7 @@ pub(super) fn checked(
             "content_length" | "transfer_encoding" => true,
             _ => false,
         };
-        if is_bad || request::is_padded(value) {
+        if is_bad || survey::is_padded(value) {
             return Err(ProxyError::BadResponse);
         }
     }

@@ -17,8 +17,9 @@ use super::error::ProxyError;
 use super::exchange::Exchange;
 use super::mangle::Mangle;
 use super::outgoing::Outgoing;
-use super::request::{self, Survey};
+use super::request;
 use super::route::Route;
+use super::survey::Survey;
 use super::trial::{Trial, UploadState};
 use crate::net::{Ends, proxy_protocol};
 use crate::pool::{

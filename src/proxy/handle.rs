@@ -16,8 +16,8 @@ use super::error::{ProxyError, Resend, Side};
 use super::exchange::Exchange;
 use super::forwarded::{Origin, Peer};
 use super::outgoing::Outgoing;
-use super::request::Survey;
 use super::route::Route;
+use super::survey::{self, Survey};
 use super::{Caller, hedge, reply, request, retry};
 use crate::config::model::{Forwarding, Mode, Protocol};
 use crate::pool::Upload;
@@ -76,9 +76,9 @@ impl Caller {
     ) -> Result<Answer, ProxyError> {
         let survey = match self.listener.protocol {
             Protocol::Tcp => Survey::of_connection(),
-            _ => request::survey(request, &self.listener.downstream)
+            _ => survey::survey(request, &self.listener.downstream)
                 // Who speaks gRPC is refused in gRPC.
-                .inspect_err(|_| exchange.grpc = request::is_grpc_call(request.headers()))?,
+                .inspect_err(|_| exchange.grpc = survey::is_grpc_call(request.headers()))?,
         };
         exchange.grpc = survey.grpc;
         exchange.expects = survey.has_expect;

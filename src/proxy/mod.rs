@@ -20,6 +20,7 @@ mod reply;
 mod request;
 mod retry;
 pub mod route;
+mod survey;
 mod trial;
 pub mod tunnel;
 pub mod watch;
