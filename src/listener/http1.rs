@@ -44,17 +44,17 @@ where
     let tunnel: RefCell<Option<Box<Tunnel>>> = RefCell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         let request = request.map(|body| Upload::new(Inbound::Http1(body)));
-        let handled = Rc::clone(&caller).handle(request);
-        let tunnel = &tunnel;
         // Boxed: the library keeps room for it for the life of the connection.
-        Box::pin(async move {
+        let handled = Box::pin(Rc::clone(&caller).handle(request));
+        let tunnel = &tunnel;
+        async move {
             let Ok(mut response) = handled.await;
             if let Some(taken) = response.body_mut().take_tunnel() {
                 tunnel.replace(Some(taken));
             }
             name(&mut response);
             Ok::<_, Infallible>(response)
-        })
+        }
     });
     let ended = {
         let tapped = Tapped {

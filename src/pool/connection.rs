@@ -393,7 +393,7 @@ impl Connection {
                     return Ok(response);
                 }
                 Sent::Extended(begun) => {
-                    let (response, opened) = begun.answered().await?;
+                    let (response, opened) = Box::pin(begun.answered()).await?;
                     if let Carrier::Http2 { tunnel, .. } = &mut self.carrier {
                         *tunnel = opened;
                     }

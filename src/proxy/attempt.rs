@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::pending;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -301,7 +301,7 @@ impl Attempt<'_, '_> {
                 Checkout::Idle(idle) => Granted::Idle(idle),
                 Checkout::Dial(dialing) => Granted::Dial(dialing),
                 Checkout::Join(joining) => {
-                    if let Some(connection) = self.dial(joining.joined()).await? {
+                    if let Some(connection) = self.dial(Box::pin(joining.joined())).await? {
                         return Ok(connection);
                     }
                     now = time::now();
@@ -312,12 +312,12 @@ impl Attempt<'_, '_> {
             let connection = match granted {
                 Granted::Dial(dialing) if alone => {
                     let way = endpoint.endpoint().way();
-                    Some(self.dial(dialing.open_http1(&way)).await?)
+                    Some(self.dial(Box::pin(dialing.open_http1(&way))).await?)
                 }
                 Granted::Dial(dialing) => {
                     let way = endpoint.endpoint().way();
-                    self.dial(dialing.open(&way, route.timeouts.connect))
-                        .await?
+                    let opening = dialing.open(&way, route.timeouts.connect);
+                    self.dial(Box::pin(opening)).await?
                 }
                 Granted::Idle(idle) => self.revive(idle, now).await?,
             };
@@ -348,7 +348,7 @@ impl Attempt<'_, '_> {
                 let first = tells.then(|| proxy_protocol::header(peer, local));
                 let way = endpoint.endpoint().way();
                 let opened = dialing.open_raw(&way, first.unwrap_or_default());
-                return self.dial(opened).await;
+                return self.dial(Box::pin(opened)).await;
             }
         }
     }
@@ -381,8 +381,11 @@ impl Attempt<'_, '_> {
         waited.map_err(|error| Failed(error, Verdict::Ignored))
     }
 
-    /// Waits for a connection that is being opened.
-    async fn dial<T>(&self, opening: impl Future<Output = io::Result<T>>) -> Result<T, Failed> {
+    /// Waits for a connection that is being opened. Boxed: it is seldom, and long.
+    async fn dial<T>(
+        &self,
+        mut opening: Pin<Box<impl Future<Output = io::Result<T>>>>,
+    ) -> Result<T, Failed> {
         let now = time::now();
         let own = self
             .call
@@ -392,7 +395,6 @@ impl Attempt<'_, '_> {
             .and_then(|connect| now.checked_add(connect));
         let own = own.map(|at| (at, ProxyError::ConnectTimeout));
         let alarm = &self.call.caller.watch.alarm;
-        let mut opening = Box::pin(opening);
         let expiry = |now| self.expiry(now, own);
         let opened = alarm.race(now, opening.as_mut(), expiry).await?;
         let took = time::now().saturating_duration_since(now);
@@ -425,8 +427,9 @@ impl Attempt<'_, '_> {
             connection.may_upgrade();
         }
         let gate = request.body().gate().cloned();
+        let sent = pin!(connection.send(request));
         let sent = pin!(unless_impatient(
-            connection.send(request),
+            sent,
             gate.as_ref(),
             &self.call.caller.ends
         ));
@@ -511,8 +514,11 @@ fn patience(gate: &Gate, at: Instant, now: Instant) -> Option<Instant> {
 }
 
 /// Awaits `sent`, and opens the gate for a caller that sends its body without being told to.
-async fn unless_impatient<T>(sent: impl Future<Output = T>, gate: Option<&Gate>, ends: &Ends) -> T {
-    let mut sent = pin!(sent);
+async fn unless_impatient<T>(
+    mut sent: Pin<&mut impl Future<Output = T>>,
+    gate: Option<&Gate>,
+    ends: &Ends,
+) -> T {
     if let (Some(gate), Some(socket)) = (gate, ends.socket()) {
         tokio::select! {
             biased;
