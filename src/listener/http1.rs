@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -13,13 +14,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::wire::Wire;
+use super::wire::{FAREWELL, Wire};
 use crate::net::{Rewound, Tap, Tapped};
 use crate::pool::{Inbound, Upload};
 use crate::proxy::Caller;
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::watch::{Phase, Watch};
 use crate::time;
+
+/// How long a caller may take to go, and how much it may still send: an upload that nobody wants has
+/// no bound but the time.
+const GOING: (Duration, usize) = (FAREWELL, usize::MAX);
 
 /// Serves a caller until one side closes or a timer ends it.
 ///
@@ -68,7 +73,7 @@ where
     };
     match ended {
         Some(Ok(before)) => match tunnel.take() {
-            None => wire.close(&watch.alarm).await,
+            None => wire.close(&watch.alarm, GOING).await,
             Some(tunnel) => {
                 let wire = Rewound::new(before, wire);
                 let mut carried = Box::pin(tunnel.run(wire, &watch.alarm));
@@ -79,14 +84,14 @@ where
             tracing::debug!(%error, "connection of a caller ended");
             // Its answer, where there is one, is whole.
             if error.is_parse() {
-                wire.close(&watch.alarm).await;
+                wire.close(&watch.alarm, GOING).await;
             }
         }
         None => {
             tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
             match watch.phase() {
                 Phase::Head(_) => metrics.header_timed_out(),
-                Phase::Idle(_) => wire.close(&watch.alarm).await,
+                Phase::Idle(_) => wire.close(&watch.alarm, GOING).await,
                 // A response that was cut short must not look whole.
                 Phase::Busy | Phase::Stream => {}
             }

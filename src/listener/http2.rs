@@ -3,7 +3,8 @@
 //! Dropping the connection drops every request on it. Invariants: a response that did not end is
 //! reset, never ended; what a peer can make us keep is bounded by the windows and limits of
 //! `downstream.http2`; a caller that resets its stream cancels the request at once; a caller that
-//! floods us ([`crate::net::frames`]) or never ends a head is let go of.
+//! floods us ([`crate::net::frames`]) or never ends a head is let go of; a GOAWAY is not taken back
+//! by bytes of the caller's that nobody has read.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -19,7 +20,7 @@ use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream;
-use super::wire::Wire;
+use super::wire::{FAREWELL, Wire};
 use crate::config::model::Downstream;
 use crate::net::frames::{Flood, FrameLimits, FrameMeter};
 use crate::net::{Tap, Tapped};
@@ -35,7 +36,7 @@ const SEND_BUFFER: usize = 16 * 1024;
 /// A connection that was told to go away may take this long to do so.
 const GOING: Duration = Duration::from_secs(5);
 
-/// One that floods us has so long to take the word for it.
+/// One that floods us has so long to take the word for it, and once more to go.
 const CALMING: Duration = Duration::from_secs(1);
 
 /// Streams that we have reset and whose late frames are still known for what they are: a frame of
@@ -72,7 +73,7 @@ fn builder(settings: &Downstream) -> Builder {
 /// # Cancel safety
 ///
 /// Dropping the future closes the connection and cancels the requests in flight.
-pub(super) async fn serve<S>(mut caller: Caller, wire: Wire<S>)
+pub(super) async fn serve<S>(mut caller: Caller, mut wire: Wire<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -91,51 +92,61 @@ where
         alarm: alarm.clone(),
     });
     alarm.want(now + settings.header_timeout);
-    let wire = Tapped {
-        stream: wire,
-        tap: Rc::clone(&life),
-    };
-    let served = pin!(async {
-        let mut wire = builder(settings).handshake(wire).await?;
-        let (linger, lingering) = linger();
-        let mut serving = Serving {
-            pings: wire.ping_pong(),
-            wire,
-            flock: Flock::new(alarm.clone()),
-            seen: alarm.fired(),
-            life: &life,
-            caller: &caller,
-            linger,
-            lingering,
+    let served = {
+        let tapped = Tapped {
+            stream: &mut wire,
+            tap: Rc::clone(&life),
         };
-        serving.rest();
-        let end = poll_fn(|cx| serving.poll(cx)).await;
-        if life.flood().is_some() {
-            return serving.calm().await;
-        }
-        end
-    });
-    let served = time::drive(&alarm, served, |now| life.overdue(now));
-    let served = served.await;
-    if let Some(flood) = life
+        let served = pin!(async {
+            let mut wire = builder(settings).handshake(tapped).await?;
+            let (linger, lingering) = linger();
+            let mut serving = Serving {
+                pings: wire.ping_pong(),
+                wire,
+                flock: Flock::new(alarm.clone()),
+                seen: alarm.fired(),
+                life: &life,
+                caller: &caller,
+                linger,
+                lingering,
+            };
+            serving.rest();
+            let end = poll_fn(|cx| serving.poll(cx)).await;
+            if life.flood().is_some() {
+                return serving.calm().await;
+            }
+            end
+        });
+        time::drive(&alarm, served, |now| life.overdue(now)).await
+    };
+    let flood = life
         .flood()
-        .or_else(|| served.as_ref().and_then(in_library))
-    {
+        .or_else(|| served.as_ref().and_then(in_library));
+    if let Some(flood) = flood {
         flooded(&caller, flood);
-        return;
     }
     match served {
         Some(Ok(())) => {}
-        Some(Err::<_, h2::Error>(error)) => {
+        Some(Err(ref error)) => {
             tracing::debug!(%error, "HTTP/2 connection of a caller ended");
+            if error.is_io() {
+                return;
+            }
         }
         None => {
-            if life.is_in_head() {
+            if flood.is_none() && life.is_in_head() {
                 caller.listener.metrics.header_timed_out();
             }
             tracing::debug!(state = ?life.state.get(), "HTTP/2 connection of a caller timed out");
+            return;
         }
     }
+    // Our last word is out, and every request is dropped. What a lawful caller had under way when
+    // it was said, the window bounds.
+    let window = settings.http2.connection_window;
+    let window = usize::try_from(window).unwrap_or(usize::MAX);
+    let within = if flood.is_some() { CALMING } else { FAREWELL };
+    wire.close(&alarm, (within, window)).await;
 }
 
 /// A flood that the library has found and ended the connection for.

@@ -13,7 +13,7 @@ use crate::time::{self, Alarm};
 use crate::tls::TlsStream;
 
 /// A caller that does not read may delay the end of its connection for so long.
-const FAREWELL: Duration = Duration::from_secs(5);
+pub(super) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A byte stream of a caller.
 pub(super) enum Wire<S> {
@@ -42,10 +42,12 @@ impl<S> Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Ends the connection in order: a TLS caller is told that nothing was cut off, and one that
-    /// still sends is read until it stops, as a socket that is closed with bytes unread takes the
-    /// answer back (RFC 9112 §9.6). Must run in the task of `alarm`.
-    pub(super) async fn close(&mut self, alarm: &Alarm) {
-        let at = time::now() + FAREWELL;
+    /// still sends is read until it stops, as a socket that is closed with bytes unread takes back
+    /// what was said last (RFC 9112 §9.6). One that takes longer than `most`, or sends more bytes, is
+    /// not waited for. Must run in the task of `alarm`.
+    pub(super) async fn close(&mut self, alarm: &Alarm, most: (Duration, usize)) {
+        let (within, mut left) = most;
+        let at = time::now() + within;
         alarm.want(at);
         let overdue = |now| {
             if now < at {
@@ -55,8 +57,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         };
         let farewell = pin!(async {
             let mut dropped = [0; 512];
-            if self.shutdown().await.is_ok() {
-                while matches!(self.read(&mut dropped).await, Ok(1..)) {}
+            if self.shutdown().await.is_err() {
+                return;
+            }
+            while let Ok(read @ 1..) = self.read(&mut dropped).await {
+                let Some(rest) = left.checked_sub(read) else {
+                    return;
+                };
+                left = rest;
             }
         });
         // Whether it was heard does not matter any more.
@@ -103,3 +111,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         either!(self.get_mut(), stream => Pin::new(stream).poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests;

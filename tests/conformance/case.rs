@@ -24,7 +24,7 @@ pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 /// What may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// GOAWAY with this code, and then the end of the connection (§5.4.1).
+    /// GOAWAY with this code, and then the end of the connection, in order (§5.4.1).
     GoAway(u32),
     /// The same, and this is the last stream that was taken up.
     GoAwayLast(u32, u32),
@@ -290,7 +290,7 @@ impl Seen {
         match permit {
             GoAway(code) => away(code),
             GoAwayLast(code, last) => away(code) && self.away == Some((code, last)),
-            Closed => closed && self.away.is_none(),
+            Closed => (closed || self.gone == Some(Gone::Broken)) && self.away.is_none(),
             Reset(..) | Status(..) => open && self.ended.contains(&permit),
             Alive => open,
         }

@@ -2,12 +2,16 @@
 
 use crate::case::{CANCEL, NO_ERROR, PROTOCOL_ERROR, Permit, case, run, run_on};
 use crate::h2raw::{
-    ACK, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, Gone, HEADERS, MAX_PAYLOAD, PING, PREFACE,
+    RST_STREAM, SETTINGS,
 };
 use crate::peer::{block, request};
 
 /// The GOAWAY may be left out.
 const NO_PREFACE: &[Permit] = &[Permit::GoAway(PROTOCOL_ERROR), Permit::Closed];
+
+/// Frames that are more than is read at once, and fewer than the windows let a caller send.
+const BEHIND: usize = 16;
 
 const UNSETTLED: &str = "h2 takes any frame for the first";
 
@@ -164,6 +168,17 @@ fn errors_end_what_they_concern() {
                 peer.get(1, "/bad");
             },
             &[Permit::GoAwayLast(PROTOCOL_ERROR, 0)],
+        ),
+        case(
+            "5.4.1 what comes behind does not take the GOAWAY back",
+            |peer| {
+                let fault = Frame::new(DATA, 0, 0, b"x").encode();
+                let behind = Frame::new(DATA, 0, 1, &[0; MAX_PAYLOAD]).encode();
+                peer.write(&[fault, behind.repeat(BEHIND)].concat());
+                peer.find(GOAWAY, |frame| frame.number(4) == PROTOCOL_ERROR);
+                assert_eq!(peer.next(), Err(Gone::Closed));
+            },
+            &[Permit::Closed],
         ),
         case(
             "5.4.2 other streams go on",

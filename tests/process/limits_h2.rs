@@ -139,7 +139,7 @@ fn a_caller_that_floods_us_is_told_to_calm_down_and_let_go_of() {
                     break frame.payload.get(4..8).map(<[u8]>::to_vec);
                 }
                 Ok(_) => {}
-                Err(Gone::Closed) => break None,
+                Err(Gone::Closed | Gone::Broken) => break None,
                 Err(gone) => panic!("{what}: {gone:?}"),
             }
         };

@@ -115,8 +115,10 @@ impl Frame {
 /// Why no frame comes any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Gone {
-    /// The peer ended the connection, in order or by a reset.
+    /// The peer ended the connection in order.
     Closed,
+    /// It broke it off: what it said before may have been lost on the way.
+    Broken,
     /// Nothing came within the patience.
     Silent,
     /// What came is not what the RFC lets a peer send.
@@ -458,7 +460,7 @@ impl Link {
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock | ErrorKind::TimedOut => return Err(Gone::Silent),
-                    _ => return Err(Gone::Closed),
+                    _ => return Err(Gone::Broken),
                 },
             }
         }
