@@ -76,7 +76,7 @@ where
             None => wire.close(&watch.alarm, GOING).await,
             Some(tunnel) => {
                 let wire = Rewound::new(before, wire);
-                let mut carried = Box::pin(tunnel.run(wire, &watch.alarm));
+                let mut carried = Box::pin(tunnel.run(wire, None, &watch.alarm));
                 time::drive(&watch.alarm, carried.as_mut(), |_| false).await;
             }
         },

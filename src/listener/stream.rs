@@ -72,11 +72,10 @@ pub(super) async fn answer(
         let (mut head, _) = framed(response, true);
         *head.status_mut() = StatusCode::OK;
         if let (Some(received), Ok(sent)) = (received, respond.send_response(head, false)) {
-            let stream = Tapped {
-                stream: Duplex::new(received, sent),
-                tap: Paid(life),
-            };
-            Box::pin(tunnel.run(stream, &watch.alarm)).await;
+            let stream = Duplex::new(received, sent);
+            let resets = Some(stream.resets());
+            let tap = Paid(life);
+            Box::pin(tunnel.run(Tapped { stream, tap }, resets, &watch.alarm)).await;
         }
         return;
     }

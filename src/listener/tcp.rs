@@ -43,7 +43,7 @@ where
         };
         let Ok(mut response) = answered;
         if let Some(tunnel) = response.body_mut().take_tunnel() {
-            tunnel.run(wire, &alarm).await;
+            tunnel.run(wire, None, &alarm).await;
         }
     });
     time::drive(&alarm, carried, |_| false).await;

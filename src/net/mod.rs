@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 pub use address::{Address, BadAddress};
-pub(crate) use duplex::Duplex;
+pub(crate) use duplex::{Duplex, Resets};
 pub use listen::{Bound, Listening};
 pub(crate) use preface::sniff;
 pub use shared::Shared;

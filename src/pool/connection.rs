@@ -337,10 +337,10 @@ impl Connection {
         let lease = match self.carrier {
             Carrier::Http1 { lease, .. } => lease,
             Carrier::Http2 { tunnel, slot, .. } => {
-                let Extended::Open(duplex) = tunnel else {
+                let Extended::Open(duplex, resets) = tunnel else {
                     return None;
                 };
-                return Some(Raw::stream(duplex, slot));
+                return Some(Raw::stream(duplex, resets, slot));
             }
         };
         let mut lease = lease?;

@@ -15,7 +15,7 @@ use super::shared::{Silence, Slot};
 use super::stream;
 use super::{Download, Inbound, SendError, Stream, Upload};
 use crate::net::frames::Earnings;
-use crate::net::{Duplex, Tap, Tapped};
+use crate::net::{Duplex, Resets, Tap, Tapped};
 
 /// Whether a stream is to be a tunnel.
 pub(super) enum Extended {
@@ -23,8 +23,8 @@ pub(super) enum Extended {
     No,
     /// Its request asks for it.
     Asked,
-    /// It is one.
-    Open(Box<dyn Stream>),
+    /// It is one, of which this tells when it is reset.
+    Open(Box<dyn Stream>, Resets),
 }
 
 /// A CONNECT whose answer has not come. Dropping it resets the stream.
@@ -111,12 +111,12 @@ impl Begun {
         if head.status.is_success() {
             head.status = StatusCode::SWITCHING_PROTOCOLS;
             head.headers.insert(UPGRADE, protocol);
-            let tunnel = Box::new(Tapped {
-                stream: Duplex::new(body, sent),
-                tap: Paid(earnings),
-            });
+            let stream = Duplex::new(body, sent);
+            let resets = stream.resets();
+            let tap = Paid(earnings);
+            let tunnel = Box::new(Tapped { stream, tap });
             let response = Response::from_parts(head, Download::none());
-            return Ok((response, Extended::Open(tunnel)));
+            return Ok((response, Extended::Open(tunnel, resets)));
         }
         // It has nothing more to hear from us.
         let _ = sent.send_data(Bytes::new(), true);

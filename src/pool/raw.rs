@@ -11,12 +11,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Lease;
 use super::shared::Slot;
 use super::{Closed, Observer, Place, Stream};
-use crate::net::{Rewound, SocketStream};
+use crate::net::{Resets, Rewound, SocketStream};
 
 /// The bytes of one connection. It holds the connection's place; dropping it closes the socket.
 pub struct Raw {
     stream: Rewound<Box<dyn Stream>>,
     peek: Option<Weak<SocketStream>>,
+    /// Tells of its reset, where it is a stream.
+    resets: Option<Resets>,
     /// Told of the end, where it was never anything else.
     observer: Option<Arc<dyn Observer>>,
     /// Tells of the end, where it was HTTP before.
@@ -44,6 +46,7 @@ impl Raw {
         Self {
             stream,
             peek: lease.peek.clone(),
+            resets: None,
             observer: None,
             _lease: Some(lease),
             _hold: Hold::Place(place),
@@ -51,10 +54,11 @@ impl Raw {
     }
 
     /// A stream of HTTP/2 that was opened by CONNECT.
-    pub(super) fn stream(stream: Box<dyn Stream>, slot: Slot) -> Self {
+    pub(super) fn stream(stream: Box<dyn Stream>, resets: Resets, slot: Slot) -> Self {
         Self {
             stream: Rewound::new(Bytes::new(), stream),
             peek: None,
+            resets: Some(resets),
             observer: None,
             _lease: None,
             _hold: Hold::Slot(slot),
@@ -71,10 +75,16 @@ impl Raw {
         Self {
             stream,
             peek,
+            resets: None,
             observer: Some(observer),
             _lease: None,
             _hold: Hold::Place(place),
         }
+    }
+
+    /// What tells of its reset while something else is waited for; nothing does of a connection.
+    pub(crate) fn take_resets(&mut self) -> Option<Resets> {
+        self.resets.take()
     }
 
     /// Has its drop break the connection off rather than end it in order.

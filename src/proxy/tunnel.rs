@@ -6,6 +6,7 @@
 //! order.
 
 use std::cell::Cell;
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use super::body::Carrier;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use crate::net::{Ends, Tap, Tapped};
+use crate::net::{Ends, Resets, Tap, Tapped};
 use crate::telemetry::metrics::Direction;
 use crate::time::{self, Alarm};
 use crate::upstream::Upstream;
@@ -38,14 +39,15 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Carries bytes until both ends are done, one breaks, or none came for too long.
+    /// Carries bytes until both ends are done, one breaks, or none came for too long. Where the
+    /// caller is a stream, `resets` tells when it is broken off.
     ///
     /// Must run in the task that drives `alarm`.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future closes the upstream's connection and gives everything back.
-    pub async fn run<S>(self: Box<Self>, caller: S, alarm: &Alarm)
+    pub(crate) async fn run<S>(self: Box<Self>, caller: S, resets: Option<Resets>, alarm: &Alarm)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -65,7 +67,7 @@ impl Tunnel {
             upstream,
         });
         let ends = exchange.caller().ends.clone();
-        let carried = carry(carrier, caller, &ends, Rc::clone(&moved));
+        let carried = carry(carrier, (caller, resets), &ends, Rc::clone(&moved));
         let expiry = |now| match idle.and_then(|idle| moved.at.get().checked_add(idle)) {
             Some(at) if at <= now => Err(ProxyError::TunnelIdle),
             at => Ok(at),
@@ -83,24 +85,44 @@ impl Tunnel {
     }
 }
 
-async fn carry<S>(carrier: Carrier, caller: S, ends: &Ends, moved: Rc<Moved>) -> io::Result<()>
+async fn carry<S>(
+    carrier: Carrier,
+    (caller, resets): (S, Option<Resets>),
+    ends: &Ends,
+    moved: Rc<Moved>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(mut upstream) = carrier.into_raw().await else {
         return Err(io::ErrorKind::ConnectionReset.into());
     };
+    let upstream_resets = upstream.take_resets();
     let mut caller = Tapped {
         stream: caller,
         tap: moved,
     };
-    let copied = copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER).await;
+    let copied = tokio::select! {
+        biased;
+        copied = copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER) => copied,
+        error = reset(resets) => Err(error),
+        error = reset(upstream_resets) => Err(error),
+    };
     if copied.is_err() {
         // One of them is broken already, and does not mind.
         upstream.break_off();
         ends.socket().inspect(|socket| socket.break_off());
     }
     copied.map(drop)
+}
+
+/// Waits until a stream is reset: one of which the end was read, or to which nothing is written
+/// meanwhile, is not looked at otherwise.
+async fn reset(resets: Option<Resets>) -> io::Error {
+    match resets {
+        Some(resets) => resets.reset().await,
+        None => pending().await,
+    }
 }
 
 /// What has passed, seen from the caller's side.

@@ -6,7 +6,8 @@ use crate::expect::{
     ABORTED, API, BREAKER_CALLS, IN_FLIGHT, assert_nothing_held, assert_replies, assert_retried,
     assert_row,
 };
-use crate::h2raw::{End, Field, Frame, HEADERS, Link, RST_STREAM, text};
+use crate::h2raw::{End, Field, Frame, HEADERS, Link, RST_STREAM, SETTINGS, text};
+use crate::headers::accept_http2;
 use crate::support::PATIENCE;
 use crate::support::client::Client;
 use crate::support::daemon::{Daemon, section};
@@ -365,6 +366,40 @@ fn a_broken_tunnel_resets_its_stream_and_the_other_way_round() {
     answer(&mut link);
     link.send(&Frame::reset(1, 8));
     assert_eq!(upstream.drain(), (Vec::new(), Err(Stop::Reset)));
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_reset_behind_an_end_breaks_the_other_side_off_at_once() {
+    let stage = Stage::open();
+    let daemon = daemon(&stage, "", "");
+    let mut link = connect(&daemon, &HANDSHAKE);
+    let (_, mut upstream) = agree(&stage);
+    answer(&mut link);
+    link.send(&Frame::data(1, b"bye", true));
+    assert_eq!(upstream.drain(), (b"bye".to_vec(), Ok(())));
+    link.send(&Frame::reset(1, 8));
+    assert_nothing_held(&daemon);
+
+    // The same from an upstream of HTTP/2.
+    let stage = Stage::open();
+    let upstream = "protocol = \"http2\"\n[runtime]\nworkers = 1";
+    let daemon = self::daemon(&stage, upstream, "");
+    let mut client = daemon.client();
+    client.request("GET", "/", &[], b"");
+    let mut upstream = accept_http2(&stage);
+    upstream.send(&Frame::new(SETTINGS, 0, 0, &[0, 8, 0, 0, 0, 1]));
+    let stream = upstream.request().unwrap();
+    upstream.send(&Frame::headers(stream, &[(b":status", b"204")], true));
+    assert_eq!(client.response("GET").unwrap().status, 204);
+    let mut client = ask(&daemon);
+    let stream = upstream.request().unwrap();
+    upstream.send(&Frame::headers(stream, &[(b":status", b"200")], false));
+    assert_eq!(client.head().word(1), "101");
+    let mut caller = client.into_wire();
+    upstream.send(&Frame::data(stream, b"bye", true));
+    assert_eq!(caller.drain(), (b"bye".to_vec(), Ok(())));
+    upstream.send(&Frame::reset(stream, 8));
     assert_nothing_held(&daemon);
 }
 
