@@ -72,7 +72,7 @@ pub(super) async fn answer(
         let (mut head, _) = framed(response, true);
         *head.status_mut() = StatusCode::OK;
         if let (Some(received), Ok(sent)) = (received, respond.send_response(head, false)) {
-            let stream = Duplex::new(received, sent);
+            let stream = Duplex::new(received, sent, Reason::CONNECT_ERROR);
             let resets = Some(stream.resets());
             let tap = Paid(life);
             Box::pin(tunnel.run(Tapped { stream, tap }, resets, &watch.alarm)).await;
@@ -90,6 +90,7 @@ pub(super) async fn answer(
     let mut outgoing = Outgoing {
         stream,
         ended: false,
+        broken_by: Reason::INTERNAL_ERROR,
     };
     let mut body = pin!(body);
     loop {
@@ -97,8 +98,12 @@ pub(super) async fn answer(
         let frame = match frame.await {
             Some(Some(Ok(frame))) => frame,
             Some(None) => return outgoing.end(),
-            // Broken off by the upstream, or by the caller.
-            Some(Some(Err(_))) | None => return,
+            Some(Some(Err(aborted))) => {
+                outgoing.broken_by = passed_on(aborted.code);
+                return;
+            }
+            // The caller wants no more of it.
+            None => return,
         };
         match frame.into_data() {
             Ok(mut data) => {
@@ -200,6 +205,21 @@ fn framed(response: Response<ResponseBody>, is_head: bool) -> (Response<()>, Opt
 struct Outgoing {
     stream: SendStream<Bytes>,
     ended: bool,
+    /// What a reset says.
+    broken_by: Reason,
+}
+
+/// What the caller is told of a response that its upstream broke off by this code.
+///
+/// Most codes are about our stream or connection with the upstream (RFC 9113 §7), and some would
+/// have the caller do what it must not: REFUSED_STREAM to send again what was processed,
+/// HTTP_1_1_REQUIRED to do so by another version. NO_ERROR and CANCEL do not go on, as there are
+/// clients that take them for the end of a body.
+fn passed_on(code: Option<u32>) -> Reason {
+    match code.map(Reason::from) {
+        Some(Reason::ENHANCE_YOUR_CALM) => Reason::ENHANCE_YOUR_CALM,
+        _ => Reason::INTERNAL_ERROR,
+    }
 }
 
 impl Outgoing {
@@ -239,7 +259,7 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if !self.ended {
-            self.stream.send_reset(Reason::INTERNAL_ERROR);
+            self.stream.send_reset(self.broken_by);
         }
     }
 }

@@ -12,12 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sync::{Mutex, lock};
 
-/// Both halves of a stream. Dropped before its end was sent, it is reset.
+/// Both halves of a stream. Dropped before its end was sent, it is reset: never by NO_ERROR, and
+/// towards a caller not by CANCEL either, as there are clients that take them for an end in order.
 pub(crate) struct Duplex {
     received: RecvStream,
     /// What was received and not read yet; the peer may send as much again once it is.
     unread: Bytes,
     sent: Arc<Mutex<SendStream<Bytes>>>,
+    /// Whether its end was.
+    ended: bool,
+    /// What a reset says.
+    broken_by: Reason,
 }
 
 /// Tells of the reset of a stream that somebody else reads and writes: who has read its end, or
@@ -25,11 +30,14 @@ pub(crate) struct Duplex {
 pub(crate) struct Resets(Arc<Mutex<SendStream<Bytes>>>);
 
 impl Duplex {
-    pub(crate) fn new(received: RecvStream, sent: SendStream<Bytes>) -> Self {
+    /// A stream of which a peer is told by `broken_by` that it broke (RFC 9113 §8.5).
+    pub(crate) fn new(received: RecvStream, sent: SendStream<Bytes>, broken_by: Reason) -> Self {
         Self {
             received,
             unread: Bytes::new(),
             sent: Arc::new(Mutex::new(sent)),
+            ended: false,
+            broken_by,
         }
     }
 
@@ -99,7 +107,16 @@ impl AsyncWrite for Duplex {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let ended = lock(&self.sent).send_data(Bytes::new(), true);
+        self.get_mut().ended = ended.is_ok();
         Poll::Ready(ended.map_err(reset_by))
+    }
+}
+
+impl Drop for Duplex {
+    fn drop(&mut self) {
+        if !self.ended {
+            lock(&self.sent).send_reset(self.broken_by);
+        }
     }
 }
 

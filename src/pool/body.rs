@@ -238,7 +238,10 @@ impl Download {
 
 /// The upstream broke its response body off, or framed it wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
+pub struct Broken {
+    /// By which code of HTTP/2, if by one (RFC 9113 §7).
+    pub code: Option<u32>,
+}
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -257,7 +260,10 @@ impl Body for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx).map_err(|_| Broken),
+            Some(body) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                frame.map_err(|error| Broken { code: error.code() })
+            }
             None => Poll::Ready(None),
         }
     }

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;
+use h2::{Reason, SendStream};
 use http::header::{SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 
@@ -111,7 +111,7 @@ impl Begun {
         if head.status.is_success() {
             head.status = StatusCode::SWITCHING_PROTOCOLS;
             head.headers.insert(UPGRADE, protocol);
-            let stream = Duplex::new(body, sent);
+            let stream = Duplex::new(body, sent, Reason::CANCEL);
             let resets = stream.resets();
             let tap = Paid(earnings);
             let tunnel = Box::new(Tapped { stream, tap });

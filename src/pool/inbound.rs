@@ -79,6 +79,14 @@ impl BrokenOff {
             }
         }
     }
+
+    /// The code by which the peer reset the stream, if that is what it did (RFC 9113 §7).
+    pub(super) fn code(&self) -> Option<u32> {
+        match self {
+            Self::Http2(error) if error.is_remote() => error.reason().map(Into::into),
+            Self::Http1(_) | Self::Http2(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for BrokenOff {

@@ -32,7 +32,7 @@ pub struct ResponseBody {
     ended: Instant,
     /// The upstream has broken it off, which is passed on when what came before had its turn to be
     /// written.
-    broken: bool,
+    broken: Option<Broken>,
 }
 
 enum Kind {
@@ -113,7 +113,9 @@ impl Stream {
         loop {
             if !mangle.is_empty() {
                 let part = ready!(mangle.poll_held(&watch.alarm, time::now()));
-                return Poll::Ready(Some(part.map(Frame::data).map_err(|Cut| Broken)));
+                return Poll::Ready(Some(
+                    part.map(Frame::data).map_err(|Cut| Broken { code: None }),
+                ));
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
@@ -130,11 +132,15 @@ impl Stream {
 
 /// The response cannot be finished: the connection to the caller has to be broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Aborted(ProxyError);
+pub struct Aborted {
+    error: ProxyError,
+    /// By which code of HTTP/2 the upstream broke it off, if by one.
+    pub code: Option<u32>,
+}
 
 impl std::fmt::Display for Aborted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.row().title)
+        f.write_str(self.error.row().title)
     }
 }
 
@@ -150,7 +156,7 @@ impl ResponseBody {
             exchange: Some(exchange),
             watch,
             ended,
-            broken: false,
+            broken: None,
         }
     }
 
@@ -164,7 +170,7 @@ impl ResponseBody {
             exchange: Some(exchange),
             watch,
             ended: now,
-            broken: false,
+            broken: None,
         };
         if ended {
             body.finish(now);
@@ -179,7 +185,7 @@ impl ResponseBody {
             exchange: None,
             watch,
             ended: now,
-            broken: false,
+            broken: None,
         }
     }
 
@@ -240,8 +246,7 @@ impl ResponseBody {
     }
 
     /// The upstream broke its body off.
-    fn fail(&mut self, now: Instant) -> Aborted {
-        self.broken = false;
+    fn fail(&mut self, Broken { code }: Broken, now: Instant) -> Aborted {
         let mut error = ProxyError::UpstreamReset;
         self.ended = now;
         if let Kind::Upstream(stream) = std::mem::replace(&mut self.kind, Kind::Ended) {
@@ -262,7 +267,7 @@ impl ResponseBody {
             exchange.abort(error);
             exchange.end(now);
         }
-        Aborted(error)
+        Aborted { error, code }
     }
 }
 
@@ -280,8 +285,8 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = self.get_mut();
-        if this.broken {
-            return Poll::Ready(Some(Err(this.fail(time::now()))));
+        if let Some(broken) = this.broken.take() {
+            return Poll::Ready(Some(Err(this.fail(broken, time::now()))));
         }
         let stream = match &mut this.kind {
             Kind::Ended | Kind::Tunnel(_) => return Poll::Ready(None),
@@ -324,8 +329,8 @@ impl Body for ResponseBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => {
-                this.broken = true;
+            Some(Err(broken)) => {
+                this.broken = Some(broken);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -362,7 +367,7 @@ impl Drop for ResponseBody {
             Kind::Local(_) => self.ended = time::now(),
             // Who writes by the length asks no more once it is written.
             Kind::Upstream(stream)
-                if !self.broken
+                if self.broken.is_none()
                     && (stream.is_read()
                         || self.exchange.as_ref().is_some_and(Exchange::is_bodiless)) =>
             {

@@ -351,13 +351,15 @@ fn a_caller_that_cancels_is_heard_upstream() {
 #[test]
 fn a_reset_before_the_head_is_a_reply_and_after_it_a_reset() {
     let reasons = [
-        Reason::NO_ERROR,
-        Reason::PROTOCOL_ERROR,
-        Reason::INTERNAL_ERROR,
-        Reason::CANCEL,
-        Reason::ENHANCE_YOUR_CALM,
+        (Reason::NO_ERROR, Reason::INTERNAL_ERROR),
+        (Reason::PROTOCOL_ERROR, Reason::INTERNAL_ERROR),
+        (Reason::INTERNAL_ERROR, Reason::INTERNAL_ERROR),
+        (Reason::CANCEL, Reason::INTERNAL_ERROR),
+        (Reason::CONNECT_ERROR, Reason::INTERNAL_ERROR),
+        (Reason::ENHANCE_YOUR_CALM, Reason::ENHANCE_YOUR_CALM),
+        (Reason::HTTP_1_1_REQUIRED, Reason::INTERNAL_ERROR),
     ];
-    for reason in reasons {
+    for (reason, passed_on) in reasons {
         let upstream = Server::start(move |mut served| async move {
             if served.head.uri.path() == "/before" {
                 served.reset(reason);
@@ -384,6 +386,7 @@ fn a_reset_before_the_head_is_a_reply_and_after_it_a_reset() {
             let end = messages.next().await;
             let error = end.expect_err("a reset");
             assert!(error.is_reset(), "{reason:?}: {error}");
+            assert_eq!(error.reason(), Some(passed_on), "{reason:?}");
         });
         daemon.await_metric(ATTEMPTS, &[API, ("verdict", "failure")], 2.0);
         assert_nothing_held(&daemon);

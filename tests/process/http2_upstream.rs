@@ -10,10 +10,14 @@ use outrigger::proxy::error::ProxyError;
 use outrigger::tls::Offer;
 use outrigger::tls::server::Server;
 
-use crate::expect::{API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
+use crate::expect::{ABORTED, API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
+use crate::h2raw::{End, Frame, Link};
+use crate::headers::accept_http2;
+use crate::support::PATIENCE;
 use crate::support::client::get;
 use crate::support::daemon::{Daemon, section};
 use crate::support::h2_server::{Act, H2Server};
+use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, reply};
 
 const REUSED: &str = "outrigger_pool_connections_reused_total";
@@ -149,6 +153,81 @@ fn other_resets_are_failures() {
     let daemon = daemon(&upstream.url(), "");
     assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamReset);
     daemon.await_metric(ATTEMPTS, &[API, ("verdict", "failure")], 1.0);
+    assert_nothing_held(&daemon);
+}
+
+const GET: [(&[u8], &[u8]); 4] = [
+    (b":method", b"GET"),
+    (b":scheme", b"http"),
+    (b":path", b"/"),
+    (b":authority", b"api.test"),
+];
+const ANSWER: [(&[u8], &[u8]); 1] = [(b":status", b"200")];
+
+#[test]
+fn a_response_that_is_reset_is_never_whole_whatever_the_code() {
+    let stage = Stage::open();
+    let daemon = daemon(&stage.url(), "breaker = false\nejection = false");
+    let mut link = Link::connect(daemon.api(), PATIENCE);
+    link.send(&Frame::headers(1, &GET, true));
+    let mut upstream = accept_http2(&stage);
+    // All codes that have a name, and one that has none (RFC 9113 §7).
+    for (stream, code) in (1..).step_by(2).zip((0..=13).chain([99])) {
+        if stream > 1 {
+            link.send(&Frame::headers(stream, &GET, true));
+        }
+        let asked = upstream.request().unwrap();
+        upstream.send(&Frame::headers(asked, &ANSWER, false));
+        upstream.send(&Frame::data(asked, b"part", false));
+        upstream.send(&Frame::reset(asked, code));
+        let message = link.message(stream);
+        // What asks for calm goes on, all else is ours to answer for.
+        let passed_on = if code == 11 { 11 } else { 2 };
+        assert_eq!(message.end, End::Reset(passed_on), "{code}: {message:?}");
+        assert_eq!(message.data, b"part");
+
+        let mut client = daemon.client();
+        client.request("GET", "/", &[], b"");
+        let asked = upstream.request().unwrap();
+        upstream.send(&Frame::headers(asked, &ANSWER, false));
+        upstream.send(&Frame::data(asked, b"part", false));
+        upstream.send(&Frame::reset(asked, code));
+        assert!(client.response("GET").is_err(), "{code}");
+    }
+    let failures = [API, ("verdict", "failure")];
+    daemon.await_metric(ATTEMPTS, &failures, 30.0);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn an_upload_that_is_not_wanted_any_more_does_not_cut_the_answer() {
+    let stage = Stage::open();
+    let daemon = daemon(&stage.url(), "");
+    let answer = |upstream: &mut Link| {
+        let asked = upstream.request().unwrap();
+        let whole = [
+            Frame::headers(asked, &ANSWER, false),
+            Frame::data(asked, b"all of it", true),
+            Frame::reset(asked, 0),
+        ];
+        upstream.write(&whole.map(|frame| frame.encode()).concat());
+    };
+    let mut link = Link::connect(daemon.api(), PATIENCE);
+    let mut post = GET;
+    post[0].1 = b"POST";
+    link.send(&Frame::headers(1, &post, false));
+    let mut upstream = accept_http2(&stage);
+    answer(&mut upstream);
+    let message = link.message(1);
+    assert_eq!(message.end, End::Whole, "{message:?}");
+    assert_eq!(message.data, b"all of it");
+
+    let mut client = daemon.client();
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\npart");
+    answer(&mut upstream);
+    assert_eq!(client.response("POST").unwrap().text(), "all of it");
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "success")], 2.0);
+    daemon.await_metric(ABORTED, &[API], 0.0);
     assert_nothing_held(&daemon);
 }
 

@@ -359,6 +359,8 @@ fn a_broken_tunnel_resets_its_stream_and_the_other_way_round() {
     upstream.reset();
     let frame = link.next().unwrap();
     assert_eq!((frame.kind, frame.stream), (RST_STREAM, 1), "{frame:?}");
+    // CONNECT_ERROR (RFC 9113 §8.5).
+    assert_eq!(frame.number(0), 10);
     assert_nothing_held(&daemon);
 
     let mut link = connect(&daemon, &HANDSHAKE);
