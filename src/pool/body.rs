@@ -162,7 +162,11 @@ impl Body for Upload {
             gate,
         } = self.get_mut();
         if let Some(closed) = gate {
-            ready!(closed.poll_open(cx));
+            if closed.poll_open(cx).is_pending() {
+                // A caller that does not wait is not made to.
+                ready!(source.poll_arrived(cx));
+                closed.open();
+            }
             *gate = None;
         }
         let frame = match source {
@@ -204,6 +208,14 @@ impl Body for Upload {
 }
 
 impl Source {
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Empty => Poll::Ready(()),
+            Self::Caller(body) => body.poll_arrived(cx),
+            Self::Kept(replay, position) => replay.poll_arrived(*position, cx),
+        }
+    }
+
     /// Whether as much was read as was declared.
     fn is_read(&self) -> bool {
         match self {

@@ -1,7 +1,8 @@
 //! A request body that waits to be asked for: `Expect: 100-continue` from end to end.
 //!
 //! The caller is told to go on when its body is first polled. So the body is not polled before the
-//! upstream said 100 (RFC 9110 §10.1.1); what else opens the gate is the attempt's to decide.
+//! upstream said 100 (RFC 9110 §10.1.1); what else opens the gate is the attempt's to decide, but
+//! for a body that comes unasked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -29,7 +29,9 @@ pub struct Http2Body {
     /// Until it was left to linger.
     stream: Option<RecvStream>,
     linger: Option<Linger>,
-    /// Bytes still to come, where their number was declared.
+    /// What has come while nobody read.
+    early: Option<Bytes>,
+    /// Bytes still to be read, where their number was declared.
     left: Option<u64>,
     /// All data has come; trailers may follow.
     data_ended: bool,
@@ -53,9 +55,20 @@ impl Inbound {
         Self::Http2(Http2Body {
             stream: Some(stream),
             linger: linger.cloned(),
+            early: None,
             left: length,
             data_ended: false,
         })
+    }
+
+    /// Waits until something of it has come, its end included, and leaves it there: the peer is
+    /// not given room for more. Of HTTP/1 that cannot be told, where to ask would be to tell the
+    /// peer to go on.
+    pub(super) fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Http1(_) => Poll::Pending,
+            Self::Http2(body) => body.poll_arrived(cx),
+        }
     }
 }
 
@@ -143,7 +156,19 @@ impl Body for Inbound {
 
 impl Http2Body {
     fn is_end(&self) -> bool {
-        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+        self.early.is_none() && self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+
+    fn poll_arrived(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let (None, false, Some(stream)) = (&self.early, self.data_ended, &mut self.stream) {
+            match ready!(stream.poll_data(cx)) {
+                Some(Ok(data)) => self.early = Some(data),
+                None => self.data_ended = true,
+                // Whoever reads is told of it once more.
+                Some(Err(_)) => {}
+            }
+        }
+        Poll::Ready(())
     }
 
     fn poll_frame(
@@ -153,8 +178,13 @@ impl Http2Body {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(None);
         };
-        if !self.data_ended {
-            match ready!(stream.poll_data(cx)) {
+        let early = self.early.take();
+        if early.is_some() || !self.data_ended {
+            let data = match early {
+                Some(data) => Some(Ok(data)),
+                None => ready!(stream.poll_data(cx)),
+            };
+            match data {
                 Some(Ok(data)) => {
                     // Whoever asked for it takes it: the peer may send as much again.
                     let _ = stream.flow_control().release_capacity(data.len());

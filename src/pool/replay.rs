@@ -125,6 +125,15 @@ impl Replay {
         kept.state == State::Whole && position > 0 && position >= kept.passed.len()
     }
 
+    /// Waits until the piece at `position` has come, and leaves it there.
+    pub(super) fn poll_arrived(&self, position: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let mut kept = lock(&self.0);
+        if kept.state == State::Flowing && position == kept.pulled {
+            return kept.body.poll_arrived(cx);
+        }
+        Poll::Ready(())
+    }
+
     /// Reads the piece at `position`, which moves on.
     pub(super) fn poll_frame(
         &self,

@@ -109,6 +109,41 @@ fn a_caller_that_does_not_wait_is_not_made_to() {
 }
 
 #[test]
+fn a_body_that_comes_unasked_ends_the_wait_at_once() {
+    let stage = Stage::open();
+    // Over before any patience would be.
+    let hurry = "timeouts = { first_byte = \"off\", request = \"2500ms\" }";
+    let hurry = format!("{hurry}\n[runtime]\nworkers = 1");
+    let daemon = Daemon::start(&section(&[stage.url()], &hurry));
+    let mut client = daemon.client();
+    client.send(HEAD);
+    let mut upstream = stage.accept();
+    upstream.head().unwrap();
+    client.send("body");
+    assert_eq!(upstream.take(4), b"body");
+    upstream.write(OK).unwrap();
+    assert_eq!(client.response("POST").unwrap().text(), "ok");
+
+    let mut link = Link::connect(daemon.api(), PATIENCE);
+    for (stream, at_once) in [(1, false), (3, true)] {
+        let head = Frame::headers(stream, &FIELDS, false);
+        let body = Frame::data(stream, b"body", true);
+        if at_once {
+            link.write(&[head.encode(), body.encode()].concat());
+            upstream.head().unwrap();
+        } else {
+            link.send(&head);
+            upstream.head().unwrap();
+            link.send(&body);
+        }
+        assert_eq!(upstream.take(4), b"body");
+        upstream.write(OK).unwrap();
+        assert_eq!(link.message(stream).data, b"ok");
+    }
+    assert_nothing_held(&daemon);
+}
+
+#[test]
 fn an_upstream_that_breaks_off_instead_leaves_nothing_behind() {
     let stage = Stage::open();
     let daemon = daemon(&stage, "");
@@ -218,5 +253,13 @@ fn upstreams_of_http2_say_when_as_well() {
     }
     upstream.send(&Frame::headers(stream, &[(b":status", b"204")], true));
     assert_eq!(status(&mut link), "204");
+
+    // Unasked.
+    link.send(&Frame::headers(3, &FIELDS, false));
+    let stream = upstream.request().unwrap();
+    link.send(&Frame::data(3, b"body", true));
+    assert_eq!(upstream.message(stream).data, b"body");
+    upstream.send(&Frame::headers(stream, &[(b":status", b"204")], true));
+    assert_eq!(link.message(3).status(), 204);
     daemon.await_metric(CONNECTIONS, &[API], 1.0);
 }
