@@ -5,13 +5,14 @@ use outrigger::proxy::error::ProxyError;
 
 use crate::expect::{API, REQUESTS, WOULD_REJECT, assert_row};
 use crate::support::client::Client;
-use crate::support::daemon::{Daemon, command, file, section};
+use crate::support::daemon::{Daemon, await_until, command, file, section};
 use crate::support::dead::{Deaf, Refusing};
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream};
 
 #[test]
 fn a_route_has_its_own_fallback_or_none() {
+    let refusing = Refusing::start();
     let config = format!(
         r#"
 [upstreams.api]
@@ -27,7 +28,7 @@ routes = [
   {{ name = "rest", upstream = "api" }},
 ]
 "#,
-        Refusing::start().url()
+        refusing.url()
     );
     let daemon = Daemon::start(&config);
     let mut client = Client::connect(daemon.address("edge"));
@@ -50,9 +51,16 @@ fn the_nearest_setting_wins() {
     let upstream = Upstream::start(|_| vec![Step::Hang]);
     let config = format!(
         r#"
+[metrics]
+listen = "off"
+[admin]
+listen = "off"
+[log]
+format = "json"
 [defaults]
 timeouts = {{ first_byte = "200ms", request = "3s" }}
 breaker = {{ mode = "off" }}
+retry = {{ mode = "off" }}
 [upstreams.api]
 endpoints = ["{url}"]
 [upstreams.own]
@@ -69,7 +77,7 @@ routes = [
 "#,
         url = upstream.url()
     );
-    let daemon = Daemon::start(&config);
+    let daemon = Daemon::spawn(&config).ready();
     let mut client = Client::connect(daemon.address("edge"));
     for (target, error) in [
         ("/default", ProxyError::AttemptTimeout),
@@ -83,7 +91,7 @@ routes = [
 #[test]
 fn the_connect_timer_is_the_one_configured() {
     let deaf = Deaf::start();
-    let timeouts = "timeouts = { connect = \"100ms\", request = \"800ms\" }";
+    let timeouts = "timeouts = { connect = \"100ms\", request = \"10s\" }";
     let daemon = Daemon::proxying(&[deaf.url()], timeouts);
     assert_row(&daemon.client().get("/"), ProxyError::ConnectTimeout);
 }
@@ -132,13 +140,16 @@ fn there_are_as_many_workers_as_asked_for() {
         let upstream = Upstream::answering("x");
         let runtime = format!("[runtime]\nworkers = {workers}");
         let daemon = Daemon::proxying(&[upstream.url()], &runtime);
-        let mut names = daemon.threads();
-        names.retain(|name| name.starts_with("worker-"));
-        names.sort_unstable();
         let expected: Vec<_> = (0..workers)
             .map(|index| format!("worker-{index}"))
             .collect();
-        assert_eq!(names, expected);
+        // A thread gives itself its name, once it runs.
+        await_until("its threads have their names", || {
+            let mut names = daemon.threads();
+            names.retain(|name| name.starts_with("worker-"));
+            names.sort_unstable();
+            names == expected
+        });
     }
 }
 

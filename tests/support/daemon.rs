@@ -18,9 +18,21 @@ use super::metrics;
 /// Between two looks at something that cannot wake us.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How often to look before giving up.
-fn looks() -> u128 {
-    PATIENCE.as_millis() / LOOK_EVERY.as_millis()
+/// Looks until this is true, and says whether it ever was.
+fn look(mut is_true: impl FnMut() -> bool) -> bool {
+    (0..PATIENCE.as_millis() / LOOK_EVERY.as_millis()).any(|_| {
+        let is_true = is_true();
+        if !is_true {
+            thread::sleep(LOOK_EVERY);
+        }
+        is_true
+    })
+}
+
+/// Waits until this is true.
+#[track_caller]
+pub(crate) fn await_until(what: &str, is_true: impl FnMut() -> bool) {
+    assert!(look(is_true), "never came: {what}");
 }
 
 /// What every configuration of the tests begins with.
@@ -36,6 +48,11 @@ mode = "all"
 # One attempt, unless a test is about more.
 [defaults.retry]
 mode = "off"
+# No timer ends what a busy machine only holds up, unless a test is about one.
+[defaults.timeouts]
+connect = "15s"
+first_byte = "15s"
+request = "30s"
 "#;
 
 /// Lines of one of the daemon's outputs, as they come.
@@ -224,16 +241,17 @@ impl Daemon {
     }
 
     /// Waits until the sum of these samples is `expected`.
+    #[track_caller]
     pub(crate) fn await_metric(&self, name: &str, labels: &[(&str, &str)], expected: f64) {
         let mut value = f64::NAN;
-        for _ in 0..looks() {
+        let found = look(|| {
             value = self.metric(name, labels);
-            if (value - expected).abs() < 1e-9 {
-                return;
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-        panic!("{name}{labels:?} is {value}, and never became {expected}");
+            (value - expected).abs() < 1e-9
+        });
+        assert!(
+            found,
+            "{name}{labels:?} is {value}, and never became {expected}"
+        );
     }
 
     /// Sends a signal.
@@ -249,14 +267,14 @@ impl Daemon {
 
     /// Waits until it ends by itself.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        for _ in 0..looks() {
-            if let Some(status) = self.child.try_wait().expect("a child of ours") {
-                self.log.wait_end();
-                return status;
-            }
-            thread::sleep(LOOK_EVERY);
-        }
-        panic!("the daemon never ended");
+        let mut status = None;
+        look(|| {
+            status = self.child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        let status = status.expect("the daemon ends");
+        self.log.wait_end();
+        status
     }
 
     /// The lines that it wrote to standard output, once it has ended.

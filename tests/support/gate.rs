@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Longer than [`super::PATIENCE`], so that the test's own wait fails first and says why.
-const AT_MOST: Duration = Duration::from_secs(60);
+const AT_MOST: Duration = Duration::from_secs(180);
 
 /// A latch, closed at first; clones are the same latch. Once open it stays open.
 #[derive(Clone, Default)]
