@@ -57,6 +57,11 @@ impl Client {
         Self { wire }
     }
 
+    /// The socket, to write to while this reads.
+    pub(crate) fn share(&self) -> Arc<TcpStream> {
+        self.wire.share()
+    }
+
     /// What is not HTTP any more.
     pub(crate) fn into_wire(self) -> Wire {
         self.wire
