@@ -8,7 +8,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::expect::{
     API, ATTEMPTS, IN_FLIGHT, assert_nothing_held, assert_replies, assert_retried, await_breaker,
 };
-use crate::support::daemon::{Daemon, section};
+use crate::support::daemon::{Daemon, await_until, section};
+use crate::support::dead::Refusing;
 use crate::support::grpc::{Caller, Outcome, Served, Server, run};
 
 const OK: &[(&str, &str)] = &[("grpc-status", "0")];
@@ -317,8 +318,10 @@ fn a_caller_that_cancels_is_heard_upstream() {
         let _ = reason.map(|reason| tell.send(reason));
     });
     let (daemon, caller) = calm(&upstream);
+    let calls = || upstream.seen().calls.len();
     for path in ["/before", "/after"] {
         for half_closed in [false, true] {
+            let before = calls();
             run(async {
                 let mut call = caller.call(path, &[]).await;
                 call.sending.message("question");
@@ -332,7 +335,7 @@ fn a_caller_that_cancels_is_heard_upstream() {
                 } else {
                     None
                 };
-                daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+                await_until("it arrives", || calls() > before);
                 call.sending.reset(Reason::CANCEL);
                 assert_eq!(
                     told.recv().await,
@@ -537,7 +540,8 @@ fn replies_of_ours_are_statuses_of_grpc() {
     let late = run(Caller::connect(late.api()).unary("/hang", &[])).expect("an outcome");
     assert_local(&late, ProxyError::Deadline);
 
-    let dead = section(&["http://127.0.0.1:1".to_owned()], "protocol = \"http2\"");
+    let refusing = Refusing::start();
+    let dead = section(&[refusing.url()], "protocol = \"http2\"");
     let dead = Daemon::start(&dead);
     let refused = run(Caller::connect(dead.api()).unary("/a.B/C", &[])).expect("an outcome");
     assert_local(&refused, ProxyError::ConnectFailed);

@@ -15,7 +15,7 @@ use crate::h2raw::{End, Frame, Link};
 use crate::headers::accept_http2;
 use crate::support::PATIENCE;
 use crate::support::client::get;
-use crate::support::daemon::{Daemon, section};
+use crate::support::daemon::{Daemon, await_until, section};
 use crate::support::h2_server::{Act, H2Server};
 use crate::support::stage::Stage;
 use crate::support::upstream::{Upstream, reply};
@@ -240,7 +240,7 @@ fn a_caller_that_goes_away_resets_its_stream_alone() {
     let daemon = daemon(&upstream.url(), "");
     let mut caller = daemon.client();
     caller.request("GET", "/hang", &[], b"");
-    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    await_until("it arrives", || upstream.seen().requests.len() == 1);
     drop(caller);
     assert_eq!(upstream.await_given_up(1), [Reason::CANCEL]);
     assert_eq!(get(daemon.api(), "/").text(), "fine");
