@@ -10,6 +10,7 @@ use crate::expect::{IN_FLIGHT, assert_replies, assert_row};
 use crate::support::PATIENCE;
 use crate::support::client::{Client, Response};
 use crate::support::daemon::Daemon;
+use crate::support::dead::Refusing;
 use crate::support::dns::{Answer, Dns};
 use crate::support::gate::Gate;
 use crate::support::upstream::{Upstream, reply};
@@ -193,9 +194,9 @@ fn what_is_near_is_refused_unless_it_is_allowed() {
 
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 
-fn resolving(dns: &Dns, settings: &str, more: &str) -> Daemon {
+fn resolving(dns: &Dns, timeout: &str, settings: &str, more: &str) -> Daemon {
     let discovery = format!(
-        "[discovery]\ndns = {{ servers = [\"{}\"], min_ttl = \"20ms\", max_ttl = \"20ms\", timeout = \"100ms\" }}",
+        "[discovery]\ndns = {{ servers = [\"{}\"], min_ttl = \"20ms\", max_ttl = \"20ms\", timeout = \"{timeout}\" }}",
         dns.server()
     );
     proxy(settings, &format!("{more}\n{discovery}"))
@@ -207,7 +208,7 @@ fn a_name_is_judged_by_the_addresses_that_it_has_each_time() {
     let port = upstream.address().port();
     let host = format!("api.test:{port}");
     let dns = Dns::start(Answer::Addresses(vec![METADATA], 0));
-    let daemon = resolving(&dns, OPEN, "");
+    let daemon = resolving(&dns, "15s", OPEN, "");
     let mut client = client(&daemon);
     assert_row(&ask(&mut client, &host, "/"), ProxyError::AddressRefused);
     assert_row(&refused(&daemon, &host), ProxyError::AddressRefused);
@@ -236,7 +237,7 @@ fn a_name_is_judged_by_the_addresses_that_it_has_each_time() {
 fn a_name_without_an_answer_is_waited_for_as_long_as_a_connection() {
     let dns = Dns::start(Answer::Silence);
     let timeouts = "timeouts = { connect = \"30ms\" }\nbreaker = { mode = \"off\" }";
-    let daemon = resolving(&dns, OPEN, timeouts);
+    let daemon = resolving(&dns, "1s", OPEN, timeouts);
     let mut client = client(&daemon);
     assert_row(
         &ask(&mut client, "api.test", "/"),
@@ -314,9 +315,8 @@ fn a_breaker_and_a_bulkhead_are_those_of_one_target() {
 
 #[test]
 fn a_tunnel_that_cannot_be_made_is_held_against_its_target() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = gone.local_addr().unwrap().to_string();
-    drop(gone);
+    let refusing = Refusing::start();
+    let target = refusing.address().to_string();
     let more = "breaker = { min_calls = 2, consecutive_failures = 2, open_for = \"1h\", open_for_max = \"1h\" }";
     let daemon = proxy(OPEN, more);
     for _ in 0..2 {
@@ -330,9 +330,8 @@ fn a_tunnel_that_cannot_be_made_is_held_against_its_target() {
 
 #[test]
 fn a_fallback_never_answers_for_a_tunnel() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = gone.local_addr().unwrap().to_string();
-    drop(gone);
+    let refusing = Refusing::start();
+    let target = refusing.address().to_string();
     let daemon = proxy(OPEN, "fallback = { status = 200, body = \"{}\" }");
     let fields = [
         ("host", target.as_str()),
@@ -379,7 +378,8 @@ fn what_nobody_asks_for_is_forgotten_but_not_what_is_in_use() {
     let dns = Dns::start(Answer::Addresses(vec![Ipv4Addr::LOCALHOST], 0));
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = Upstream::answering("fine");
-    let daemon = resolving(&dns, &format!("{OPEN}, idle_timeout = \"20ms\""), "");
+    let settings = format!("{OPEN}, idle_timeout = \"20ms\"");
+    let daemon = resolving(&dns, "15s", &settings, "");
     let mut tunnel = client(&daemon);
     let held = format!("held.test:{}", server.local_addr().unwrap().port());
     assert_eq!(connect(&mut tunnel, &held), 200);
