@@ -209,10 +209,23 @@ fn only_what_tells_of_load_is_a_sample() {
             vec![Step::ReadBody, delay, Step::Send(message(status, "x"))]
         }
     });
-    let settings = "breaker = { mode = \"off\" }\n\
-        timeouts = { first_byte = \"200ms\", request = \"15s\" }\n\
-        adaptive = { algorithm = \"gradient2\" }";
-    let daemon = Daemon::proxying(&[upstream.url()], settings);
+    let config = format!(
+        r#"
+[upstreams.api]
+endpoints = ["{}"]
+breaker = {{ mode = "off" }}
+adaptive = {{ algorithm = "gradient2" }}
+[[listeners]]
+name = "api"
+address = "127.0.0.1:0"
+routes = [
+  {{ path_prefix = "/hang", upstream = "api", timeouts = {{ first_byte = "200ms" }} }},
+  {{ upstream = "api" }},
+]
+"#,
+        upstream.url()
+    );
+    let daemon = Daemon::start(&config);
     let (mut samples, mut drops) = (0.0, 0.0);
     for (target, sample, drop) in [
         ("/200", 1.0, 0.0),
