@@ -75,7 +75,7 @@ fn wider_limits_let_larger_heads_pass() {
 #[test]
 fn an_idle_caller_is_closed_after_the_idle_timeout() {
     let upstream = Upstream::answering("x");
-    let (daemon, plain, set) = daemon(&upstream, "idle_timeout = \"200ms\"");
+    let (daemon, plain, set) = daemon(&upstream, "idle_timeout = \"2s\"");
     let mut stays = Client::connect(plain);
     let mut goes = Client::connect(set);
     for client in [&mut stays, &mut goes] {

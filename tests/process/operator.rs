@@ -72,7 +72,7 @@ fn a_forced_closed_breaker_lets_failures_pass() {
 fn an_override_ends_with_its_time() {
     let upstream = Upstream::answering("fine");
     let daemon = daemon(&upstream);
-    assert_eq!(operate(&daemon, "open?for=500ms"), 200);
+    assert_eq!(operate(&daemon, "open?for=3s"), 200);
     assert_row(&daemon.client().get("/"), OPEN);
     await_breaker(&daemon, "closed");
     assert_eq!(daemon.client().get("/").text(), "fine");

@@ -138,9 +138,9 @@ fn an_end_and_a_break_reach_the_other_side_as_what_they_are() {
 #[test]
 fn no_other_timeout_cuts_a_tunnel_than_its_own() {
     let stage = Stage::open();
-    let timeouts = "timeouts = { first_byte = \"1500ms\", request = \"1500ms\", total = \"1500ms\", \
-                    stream_idle = \"1500ms\", tunnel_idle = \"3s\" }";
-    let daemon = daemon(&stage, timeouts, "downstream = { idle_timeout = \"1s\" }");
+    let timeouts = "timeouts = { first_byte = \"3s\", request = \"3s\", total = \"3s\", \
+                    stream_idle = \"3s\", tunnel_idle = \"5s\" }";
+    let daemon = daemon(&stage, timeouts, "downstream = { idle_timeout = \"3s\" }");
     let (mut caller, mut upstream) = open(&daemon, &stage);
     assert_eq!(caller.drain(), (Vec::new(), Ok(())));
     upstream.drain().1.unwrap();
@@ -258,7 +258,7 @@ fn an_endpoint_that_refuses_is_passed_over_before_an_upgrade() {
 #[test]
 fn a_drain_holds_tunnels_until_its_grace_is_over() {
     let stage = Stage::open();
-    let runtime = "[runtime]\ndrain_quiet = \"10ms\"\ndrain_grace = \"2s\"";
+    let runtime = "[runtime]\ndrain_quiet = \"10ms\"\ndrain_grace = \"5s\"";
     let mut daemon = Daemon::start(&section(&[stage.url()], runtime));
     let (mut caller, mut upstream) = open(&daemon, &stage);
     daemon.signal(Signal::TERM);
