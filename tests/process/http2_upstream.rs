@@ -10,7 +10,7 @@ use outrigger::proxy::error::ProxyError;
 use outrigger::tls::Offer;
 use outrigger::tls::server::Server;
 
-use crate::expect::{ABORTED, API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
+use crate::expect::{ABORTED, API, ATTEMPTS, RESENDS, assert_nothing_held, assert_row};
 use crate::h2raw::{End, Frame, Link};
 use crate::headers::accept_http2;
 use crate::support::PATIENCE;
