@@ -204,7 +204,7 @@ fn where_all_fail_the_breaker_speaks() {
     let all = [BAD, BAD, BAD].map(upstream);
     let settings = format!(
         "ejection = {{ consecutive_failures = 3, max_ejected = 1.0, {FOR_AN_HOUR} }}\n\
-         breaker = {{ min_calls = 20, consecutive_failures = \"off\", slow_call = \"15s\", \
+         breaker = {{ min_calls = 20, consecutive_failures = \"off\", slow_call = \"50s\", \
          open_for = \"1h\", open_for_max = \"1h\" }}"
     );
     let daemon = Daemon::proxying(&urls(&all), &settings);
@@ -291,7 +291,7 @@ fn where_only_those_left_out_remain_they_are_asked_until_the_breaker_opens() {
     let settings = format!(
         "balance = {{ policy = \"round_robin\" }}\n\
          ejection = {{ consecutive_failures = 2, {FOR_AN_HOUR} }}\n\
-         breaker = {{ min_calls = 1000, consecutive_failures = 6, slow_call = \"15s\", \
+         breaker = {{ min_calls = 1000, consecutive_failures = 6, slow_call = \"50s\", \
          open_for = \"1h\", open_for_max = \"1h\" }}"
     );
     let daemon = named.daemon(&settings);
@@ -326,8 +326,8 @@ fn an_endpoint_that_fails_too_large_a_share_is_left_out() {
     };
     let daemon = Daemon::start(&format!(
         "[upstreams.api]\n{}[upstreams.few]\n{}[upstreams.little]\n{}",
-        share("min_volume = 9, min_endpoints = 3"),
-        share("min_volume = 9, min_endpoints = 4"),
+        share("min_volume = 3, min_endpoints = 3"),
+        share("min_volume = 3, min_endpoints = 4"),
         share("min_volume = 1000000, min_endpoints = 3"),
     ));
     let names = ["api", "few", "little"];
