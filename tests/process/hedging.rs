@@ -17,9 +17,9 @@ const WON: &str = "outrigger_hedges_won_total";
 const SKIPPED: &str = "outrigger_hedges_skipped_total";
 const WOULD_HEDGE: &str = "outrigger_would_hedge_total";
 
-const PATIENT: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n";
-/// Soon, as every first attempt of these tests is late.
-const SOON: &str = "delay = \"200ms\"";
+const PATIENT: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
+/// Soon, as every first attempt of these tests is late; and late enough for that to arrive first.
+const SOON: &str = "delay = \"600ms\"";
 /// Later than any test lasts.
 const NEVER: &str = "delay = \"10m\"";
 
@@ -209,7 +209,7 @@ fn assert_one_connection(daemon: &Daemon) {
 fn a_hedge_needs_a_free_slot() {
     let gate = Gate::new();
     let upstreams: [_; 2] = several([held(&gate)]);
-    let full = "bulkhead = { max_requests = 1, max_queued = 9, queue_timeout = \"15s\" }";
+    let full = "bulkhead = { max_requests = 1, max_queued = 9, queue_timeout = \"50s\" }";
     let daemon = daemon(&upstreams, SOON, full);
     check_skipped(&upstreams, &gate, &daemon, "GET", "bulkhead");
 }
@@ -452,7 +452,7 @@ fn the_time_of_a_request_ends_all_its_attempts() {
     let upstreams: [_; 2] = several([late()]);
     let endpoints: Vec<_> = upstreams.iter().map(Upstream::url).collect();
     let settings =
-        format!("hedge = {{ {SOON} }}\ntimeouts = {{ first_byte = \"15s\", request = \"1s\" }}");
+        format!("hedge = {{ {SOON} }}\ntimeouts = {{ first_byte = \"50s\", request = \"3s\" }}");
     let daemon = Daemon::proxying(&endpoints, &settings);
     assert_row(&call(&daemon, "GET", b""), ProxyError::Deadline);
     assert_eq!(hits(&upstreams), 2);
