@@ -5,11 +5,12 @@ use std::net::TcpListener;
 use crate::expect::{API, IN_FLIGHT};
 use crate::support::client::{self, Client};
 use crate::support::daemon::{self, Daemon, command, run, section};
+use crate::support::dead::Refusing;
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream};
 use crate::support::wire::Stop;
 
-const NO_TIMERS: &str = "timeouts = { first_byte = \"18s\", request = \"18s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 
 /// A valid configuration for a proxy that nobody watches.
 fn small() -> String {
@@ -122,7 +123,7 @@ fn it_tells_whether_it_lives_and_is_ready() {
     for arguments in [
         &["healthcheck", "--url", &url][..],
         &["healthcheck", "--ready", "--url", &url],
-        &["wait", "--timeout", "15s", "--url", &url],
+        &["wait", "--timeout", "50s", "--url", &url],
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}: {output:?}");
@@ -131,13 +132,12 @@ fn it_tells_whether_it_lives_and_is_ready() {
 
 #[test]
 fn it_is_asked_at_the_address_of_its_configuration() {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("a bound socket").to_string();
+    let refusing = Refusing::start();
+    let address = refusing.address().to_string();
     let file = daemon::file(&small().replace(
         "[metrics]\nlisten = \"127.0.0.1:0\"",
         &format!("[metrics]\nlisten = \"{address}\""),
     ));
-    drop(free);
     let output = run(&["healthcheck", "--config", path(&file)]);
     assert_eq!(output.status.code(), Some(1), "nobody is there: {output:?}");
     assert!(text(&output.stderr).contains(&address), "{output:?}");
@@ -145,7 +145,7 @@ fn it_is_asked_at_the_address_of_its_configuration() {
 
 #[test]
 fn nobody_there_is_not_healthy_and_not_waited_for() {
-    let refusing = crate::support::dead::Refusing::start();
+    let refusing = Refusing::start();
     let url = refusing.url();
     let healthy = run(&["healthcheck", "--url", &url]);
     assert_eq!(healthy.status.code(), Some(1), "{healthy:?}");
@@ -210,7 +210,7 @@ fn sigterm_drains_and_serves_while_it_does() {
         "served",
         "the application still needs it"
     );
-    assert_eq!(daemon.metric(IN_FLIGHT, &[API]).to_string(), "1");
+    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
 
     gate.open();
     assert_eq!(
