@@ -11,7 +11,7 @@ use crate::expect::{
     API, BREAKER_CALLS, LOCAL_REPLIES, assert_nothing_held, assert_replies, assert_row,
 };
 use crate::support::client::{Client, Response};
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, await_until};
 use crate::support::upstream::{Upstream, reply};
 
 const REJECTED: &str = "outrigger_rate_limit_rejected_total";
@@ -76,7 +76,7 @@ fn a_burst_passes_and_the_next_is_refused_unsent() {
 #[test]
 fn a_wait_of_less_than_a_second_is_told_as_one() {
     let upstream = Upstream::answering("x");
-    let daemon = daemon(&upstream, "rate = 2, per = \"1s\", burst = 1", "");
+    let daemon = daemon(&upstream, "rate = 1, per = \"1s\", burst = 1", "");
     let mut client = daemon.client();
     let refused = loop {
         let response = client.get("/");
@@ -180,13 +180,13 @@ fn a_waiter_that_leaves_gives_its_token_back_and_holds_no_slot() {
         let mut waits = daemon.client();
         waits.request("GET", "/", &[], b"");
         daemon.await_metric(DELAYED, &[API], f64::from(left));
-        assert!(owed());
+        await_until("a token is owed", owed);
         assert_limited(&daemon.client().get("/"));
         assert_nothing_held(&daemon);
         drop(waits);
         let gone = ("reason", "client_gone");
         daemon.await_metric(LOCAL_REPLIES, &[gone], f64::from(left));
-        assert!(!owed());
+        await_until("the token is back", || !owed());
     }
     daemon.await_metric(WAITS, &[API], 0.0);
     assert_eq!(upstream.seen().requests.len(), 1);
