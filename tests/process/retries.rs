@@ -13,7 +13,7 @@ use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream, in_turn, message, reply, send, then};
 
 /// No timer and no breaker in the way, and hardly a wait.
-const FAST: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n\
+const FAST: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n\
                     breaker = { mode = \"off\" }\n\
                     ejection = { mode = \"off\" }\n";
 
@@ -137,7 +137,7 @@ fn a_connection_that_breaks_before_the_head_is_tried_again_if_idempotent() {
 
 #[test]
 fn an_attempt_without_an_answer_is_tried_again_only_if_asked_for() {
-    let impatient = "timeouts = { first_byte = \"1s\", request = \"15s\" }\n\
+    let impatient = "timeouts = { first_byte = \"2s\", request = \"50s\" }\n\
                      breaker = { mode = \"off\" }";
     for (retry, status, hits) in [("", 504, 1), (", on = [\"timeout\"]", 200, 2)] {
         let upstream = Upstream::start(in_turn([vec![Step::Hang], reply(200, "second")]));
@@ -307,11 +307,13 @@ fn grpc_answers_are_tried_again_by_their_status() {
     }
 }
 
-/// A 503 whose body is too long to have been read before it is asked for.
-fn long_failure() -> (Vec<Step>, String) {
+/// A 503 whose body is too long to have been read before it is asked for, to be tried again after
+/// so many seconds.
+fn long_failure(retry_after: u32) -> (Vec<Step>, String) {
     let body = "0123456789abcdef".repeat(64 * 1024);
     let head = format!(
-        "HTTP/1.1 503 Scripted\r\ncontent-length: {}\r\nretry-after: 3\r\nx-kept: yes\r\n\r\n",
+        "HTTP/1.1 503 Scripted\r\ncontent-length: {}\r\nretry-after: {retry_after}\r\n\
+         x-kept: yes\r\n\r\n",
         body.len()
     );
     (send(head + &body), body)
@@ -326,9 +328,9 @@ fn assert_kept(response: &Response, body: &str) {
 
 #[test]
 fn a_wait_beyond_the_deadline_is_not_begun_and_the_answer_is_whole() {
-    let (steps, body) = long_failure();
+    let (steps, body) = long_failure(10);
     let upstream = Upstream::start(in_turn([steps, reply(200, "second")]));
-    let short = "timeouts = { first_byte = \"2s\", request = \"2s\" }";
+    let short = "timeouts = { first_byte = \"9s\", request = \"9s\" }";
     let daemon = daemon_with(&upstream, ", max_retry_after = \"10s\"", short);
     assert_kept(&call(&daemon, "GET", &[], b""), &body);
     assert_eq!(upstream.seen().requests.len(), 1);
@@ -338,7 +340,7 @@ fn a_wait_beyond_the_deadline_is_not_begun_and_the_answer_is_whole() {
 
 #[test]
 fn an_open_breaker_forbids_a_retry_and_the_answer_is_whole() {
-    let (steps, body) = long_failure();
+    let (steps, body) = long_failure(3);
     let upstream = Upstream::start(in_turn([steps, reply(200, "second")]));
     let breaker = "breaker = { consecutive_failures = 1, open_for = \"60s\" }";
     let daemon = daemon_with(&upstream, ", max_retry_after = \"10s\"", breaker);
@@ -351,9 +353,9 @@ fn an_open_breaker_forbids_a_retry_and_the_answer_is_whole() {
 
 #[test]
 fn a_breaker_that_opens_during_the_wait_forbids_the_retry() {
-    let (steps, body) = long_failure();
+    let (steps, body) = long_failure(5);
     let upstream = Upstream::start(in_turn([steps, reply(200, "second")]));
-    let patient = "timeouts = { first_byte = \"15s\", request = \"15s\" }";
+    let patient = "timeouts = { first_byte = \"50s\", request = \"50s\" }";
     let daemon = daemon_with(&upstream, ", max_retry_after = \"10s\"", patient);
     let mut client = daemon.client();
     client.request("GET", "/", &[], b"");
@@ -417,7 +419,7 @@ fn what_the_budget_held_is_there_again_after_its_window() {
 #[test]
 fn how_long_to_wait_is_configured() {
     // Whether the next wait fits the deadline tells how long it is.
-    let short = "timeouts = { first_byte = \"3s\", request = \"3s\" }\n\
+    let short = "timeouts = { first_byte = \"9s\", request = \"9s\" }\n\
                  breaker = { mode = \"off\" }";
     for (backoff, hits) in [
         ("base = \"1ms\", max = \"2ms\", jitter = \"full\"", 11),
@@ -427,11 +429,11 @@ fn how_long_to_wait_is_configured() {
             11,
         ),
         ("base = \"1ms\", max = \"2ms\", jitter = \"none\"", 11),
-        ("base = \"3s\", max = \"3s\", jitter = \"none\"", 1),
-        ("base = \"6s\", max = \"6s\", jitter = \"equal\"", 1),
-        ("base = \"3s\", max = \"9s\", jitter = \"decorrelated\"", 1),
-        ("base = \"1s\", max = \"9s\", jitter = \"none\"", 2),
-        ("base = \"1s\", max = \"1s\", jitter = \"none\"", 3),
+        ("base = \"9s\", max = \"9s\", jitter = \"none\"", 1),
+        ("base = \"50s\", max = \"50s\", jitter = \"equal\"", 1),
+        ("base = \"9s\", max = \"27s\", jitter = \"decorrelated\"", 1),
+        ("base = \"3s\", max = \"27s\", jitter = \"none\"", 2),
+        ("base = \"3s\", max = \"3s\", jitter = \"none\"", 3),
     ] {
         let upstream = Upstream::start(|_| reply(503, "no"));
         let retry = format!(", retries = 10, backoff = {{ {backoff} }}");
