@@ -8,7 +8,7 @@ use crate::support::daemon::Daemon;
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream, message, reply, send, then};
 
-const NO_TIMERS: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 
 /// An upstream whose answer to `/404` is 404 and so on; that to `/slow` takes its time.
 fn obedient() -> Upstream {
@@ -21,12 +21,12 @@ fn obedient() -> Upstream {
     })
 }
 
-/// The breaker opens with the last of the calls, for this cause, or not at all.
+/// The breaker opens with the last of the calls, for this cause, or not at all. No call is slow,
+/// unless `breaker` says from when on.
 fn check(breaker: &str, calls: &[&str], cause: Option<&str>) {
     let upstream = obedient();
     let settings = format!(
-        "{NO_TIMERS}breaker = {{ open_for = \"60s\", consecutive_failures = \"off\", \
-         slow_call = \"300ms\", {breaker} }}"
+        "{NO_TIMERS}breaker = {{ open_for = \"60s\", consecutive_failures = \"off\", {breaker} }}"
     );
     let daemon = Daemon::proxying(&[upstream.url()], &settings);
     let mut client = daemon.client();
@@ -56,7 +56,7 @@ fn the_breaker_opens_at_its_failure_rate() {
 #[test]
 fn the_breaker_opens_at_its_slow_rate() {
     let quarter = ["/200", "/200", "/200", "/slow"];
-    let rate = "min_calls = 4, slow_rate = 0.25, count_overdue = false";
+    let rate = "min_calls = 4, slow_call = \"300ms\", slow_rate = 0.25, count_overdue = false";
     check(rate, &quarter, Some("slow_rate"));
 }
 
