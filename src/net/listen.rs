@@ -189,6 +189,11 @@ impl Listening {
 mod tests {
     use super::*;
 
+    /// Not where `TMPDIR` leads: the path of a socket must be short.
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir_in("/tmp").unwrap()
+    }
+
     fn address(directory: &tempfile::TempDir) -> Address {
         let path = directory.path().join("x.sock");
         Address::Unix(path.into())
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_socket_has_its_permissions_and_goes_with_its_owner() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = folder();
         let address = address(&directory);
         for mode in [0o600, 0o660] {
             let bound = Bound::bind(&address, mode).unwrap();
@@ -217,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_a_dead_process_left_is_replaced() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = folder();
         let address = address(&directory);
         drop(std::os::unix::net::UnixListener::bind(path(&address)).unwrap());
         assert!(path(&address).exists());
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_lives_or_is_no_socket_is_left_alone() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = folder();
         let address = address(&directory);
         let bound = Bound::bind(&address, 0o660).unwrap();
         let refused = Bound::bind(&address, 0o660).unwrap_err();
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_socket_of_a_successor_is_not_removed() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = folder();
         let address = address(&directory);
         let bound = Bound::bind(&address, 0o660).unwrap();
         let aside = directory.path().join("aside");

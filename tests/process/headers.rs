@@ -7,7 +7,7 @@ use crate::expect::{ABORTED, API, IN_FLIGHT, assert_nothing_held};
 use crate::h2raw::{DATA, End, Field, Frame, Link, Message, RST_STREAM, text};
 use crate::support::PATIENCE;
 use crate::support::client::Client;
-use crate::support::daemon::{Daemon, section};
+use crate::support::daemon::{Daemon, section, socket_folder};
 use crate::support::stage::Stage;
 use crate::support::tls::{Ca, TlsCaller, Trust};
 use crate::support::upstream::{Step, Upstream};
@@ -104,7 +104,7 @@ fn the_way_is_told_where_that_is_asked_for_behind_what_others_told() {
 fn a_caller_by_a_unix_socket_has_no_address() {
     use std::io::Write;
     let stage = Stage::open();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = socket_folder();
     let path = folder.path().join("api.sock");
     let _daemon = Daemon::start(&format!(
         "[upstreams.api]\nlisten = \"unix:{}\"\nendpoints = [\"{}\"]\n\
@@ -164,7 +164,7 @@ fn a_caller_over_tls_came_by_https() {
 #[test]
 fn a_caller_over_tls_that_leaves_ends_the_work_at_the_upstream() {
     let stage = Stage::open();
-    let timeouts = "timeouts = { first_byte = \"18s\", request = \"18s\" }";
+    let timeouts = "timeouts = { first_byte = \"50s\", request = \"50s\" }";
     let (daemon, trust) = encrypted(&stage, timeouts);
     let leave: [fn(TlsCaller<TcpStream>); 2] = [drop, TlsCaller::leave];
     for leave in leave {
@@ -183,7 +183,7 @@ fn a_caller_over_tls_that_leaves_ends_the_work_at_the_upstream() {
 #[test]
 fn a_stream_that_is_reset_ends_the_work_at_the_upstream() {
     let stage = Stage::open();
-    let timeouts = "timeouts = { first_byte = \"18s\", request = \"18s\" }";
+    let timeouts = "timeouts = { first_byte = \"50s\", request = \"50s\" }";
     let daemon = Daemon::start(&section(&[stage.url()], timeouts));
     let link = Link::connect(daemon.api(), PATIENCE);
     for (stream, answer) in [

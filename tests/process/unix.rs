@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::PATIENCE;
 use crate::support::client::Client;
-use crate::support::daemon::{Daemon, command};
+use crate::support::daemon::{Daemon, command, socket_folder};
 use crate::support::upstream::Upstream;
 
 /// Sends one request and reads all that comes.
@@ -42,7 +42,7 @@ fn mode(path: &Path) -> u32 {
 
 #[test]
 fn callers_and_operators_come_by_sockets_that_go_with_the_process() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = socket_folder();
     let socket = |name: &str| -> PathBuf { directory.path().join(name) };
     let upstream = Upstream::answering("fine");
     let listen = format!("unix:{}", socket("api.sock").display());
@@ -76,7 +76,7 @@ fn callers_and_operators_come_by_sockets_that_go_with_the_process() {
 
 #[test]
 fn an_upstream_is_reached_by_a_socket_and_its_connections_are_kept() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = socket_folder();
     let path = directory.path().join("app.sock");
     let at = format!("unix:{}", path.display());
     let upstream = Upstream::answering("fine");
@@ -103,7 +103,7 @@ fn an_upstream_is_reached_by_a_socket_and_its_connections_are_kept() {
 
 #[test]
 fn what_a_dead_process_left_is_replaced_and_what_lives_is_not() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = socket_folder();
     let path = directory.path().join("api.sock");
     let listen = format!("unix:{}", path.display());
     let upstream = Upstream::answering("fine");

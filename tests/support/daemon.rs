@@ -50,9 +50,9 @@ mode = "all"
 mode = "off"
 # No timer ends what a busy machine only holds up, unless a test is about one.
 [defaults.timeouts]
-connect = "15s"
-first_byte = "15s"
-request = "30s"
+connect = "50s"
+first_byte = "50s"
+request = "50s"
 "#;
 
 /// Lines of one of the daemon's outputs, as they come.
@@ -345,6 +345,13 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
         .spawn()
         .expect("the binary starts");
     child.wait_with_output().expect("a child of ours")
+}
+
+/// A folder for sockets: wherever `TMPDIR` leads, their paths fit (Linux takes 108 bytes).
+pub(crate) fn socket_folder() -> TempDir {
+    let usual = std::env::temp_dir();
+    let fits = usual.as_os_str().len() <= 64;
+    tempfile::tempdir_in(if fits { usual } else { PathBuf::from("/tmp") }).expect("a folder")
 }
 
 /// Writes `text` into a new file that lives as long as the answer.
