@@ -30,8 +30,8 @@ const REJECTED: &str = "outrigger_bulkhead_rejected_total";
 /// One upstream behind this limit, with room to wait and no breaker in the way.
 fn daemon(upstream: &Upstream, adaptive: &str) -> Daemon {
     let settings = format!(
-        "breaker = {{ mode = \"off\" }}\nbulkhead = {{ queue_timeout = \"15s\" }}\n\
-         timeouts = {{ first_byte = \"15s\", request = \"15s\" }}\nadaptive = {{ {adaptive} }}"
+        "breaker = {{ mode = \"off\" }}\nbulkhead = {{ queue_timeout = \"50s\" }}\n\
+         timeouts = {{ first_byte = \"50s\", request = \"50s\" }}\nadaptive = {{ {adaptive} }}"
     );
     Daemon::proxying(&[upstream.url()], &settings)
 }
@@ -140,8 +140,8 @@ fn beyond_the_limit_requests_are_refused_and_nobody_is_blamed() {
     let gate = Gate::new();
     let upstream = Upstream::gated(&gate);
     let settings = "bulkhead = { max_queued = 0 }\n\
-        timeouts = { first_byte = \"15s\", request = \"15s\" }\n\
-        breaker = { min_calls = 1, consecutive_failures = 1, slow_call = \"15s\" }\n\
+        timeouts = { first_byte = \"50s\", request = \"50s\" }\n\
+        breaker = { min_calls = 1, consecutive_failures = 1, slow_call = \"50s\" }\n\
         adaptive = { mode = \"enforce\", initial = 2, min = 1, max = 2 }";
     let daemon = Daemon::proxying(&[upstream.url()], settings);
     let mut clients: Vec<_> = (0..2).map(|_| daemon.client()).collect();

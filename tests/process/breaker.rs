@@ -21,14 +21,14 @@ const OPEN: ProxyError = ProxyError::BreakerOpen {
 };
 
 /// Open for longer than any test, so that nothing recovers behind its back.
-const STAYS_OPEN: &str = "open_for = \"60s\", open_for_max = \"60s\", slow_call = \"15s\"";
+const STAYS_OPEN: &str = "open_for = \"60s\", open_for_max = \"60s\", slow_call = \"50s\"";
 
 /// Open so briefly that the next call may be a probe.
-const BLINKS: &str = "open_for = \"50ms\", open_for_max = \"50ms\", slow_call = \"15s\"";
+const BLINKS: &str = "open_for = \"50ms\", open_for_max = \"50ms\", slow_call = \"50s\"";
 
 fn daemon(upstream: &Upstream, breaker: &str, more: &str) -> Daemon {
     let settings = format!(
-        "timeouts = {{ first_byte = \"18s\", request = \"18s\" }}\nbreaker = {{ {breaker} }}\n{more}"
+        "timeouts = {{ first_byte = \"50s\", request = \"50s\" }}\nbreaker = {{ {breaker} }}\n{more}"
     );
     Daemon::proxying(&[upstream.url()], &settings)
 }
@@ -179,7 +179,7 @@ fn a_small_bulkhead_full_of_hung_calls_trips_below_the_minimum() {
     let gate = Gate::new();
     let upstream = Upstream::gated(&gate);
     let breaker = "min_calls = 20, slow_call = \"200ms\", open_for = \"60s\"";
-    let bulkhead = "bulkhead = { max_requests = 2, max_queued = 9, queue_timeout = \"18s\" }";
+    let bulkhead = "bulkhead = { max_requests = 2, max_queued = 9, queue_timeout = \"50s\" }";
     let daemon = daemon(&upstream, breaker, bulkhead);
     let mut calls: Vec<_> = (0..3).map(|_| daemon.client()).collect();
     for client in &mut calls {

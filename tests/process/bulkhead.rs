@@ -15,7 +15,7 @@ use crate::support::daemon::Daemon;
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream, message, reply, send};
 
-const NO_TIMERS: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 const NO_BREAKER: &str = "breaker = { mode = \"off\" }\n";
 
 /// One upstream behind this bulkhead, no breaker and no timer in the way.
@@ -39,7 +39,7 @@ fn answer(client: &mut Client) -> Response {
 fn ten_calls_with_workers(workers: usize) {
     let gate = Gate::new();
     let upstream = Upstream::gated(&gate);
-    let bulkhead = "max_requests = 4, max_queued = 2, queue_timeout = \"15s\"";
+    let bulkhead = "max_requests = 4, max_queued = 2, queue_timeout = \"50s\"";
     let daemon = daemon(
         &upstream,
         bulkhead,
@@ -90,7 +90,7 @@ fn of_ten_calls_four_are_served_two_wait_and_four_are_refused_by_four_workers() 
 fn waiters_are_served_in_the_order_of_their_coming() {
     let gate = Gate::new();
     let upstream = Upstream::gated(&gate);
-    let bulkhead = "max_requests = 1, max_queued = 4, queue_timeout = \"15s\"";
+    let bulkhead = "max_requests = 1, max_queued = 4, queue_timeout = \"50s\"";
     let daemon = daemon(&upstream, bulkhead, "[runtime]\nworkers = 2");
     let mut clients = vec![ask(&daemon, "/0")];
     upstream.wait_in_progress(1);
@@ -128,7 +128,7 @@ fn a_waiter_gives_up_after_the_queue_timeout() {
 fn a_waiter_that_leaves_makes_room_and_is_never_served() {
     let gate = Gate::new();
     let upstream = Upstream::gated(&gate);
-    let bulkhead = "max_requests = 1, max_queued = 1, queue_timeout = \"15s\"";
+    let bulkhead = "max_requests = 1, max_queued = 1, queue_timeout = \"50s\"";
     let daemon = daemon(&upstream, bulkhead, "");
     let mut first = ask(&daemon, "/first");
     upstream.wait_in_progress(1);
@@ -170,7 +170,7 @@ fn a_storm_of_refusals_is_no_evidence_against_the_upstream() {
     let upstream = Upstream::gated(&gate);
     let settings = format!(
         "bulkhead = {{ max_requests = 1, max_queued = 0 }}\n{NO_TIMERS}\
-         breaker = {{ min_calls = 1, consecutive_failures = 1, slow_call = \"15s\" }}"
+         breaker = {{ min_calls = 1, consecutive_failures = 1, slow_call = \"50s\" }}"
     );
     let daemon = Daemon::proxying(&[upstream.url()], &settings);
     let mut first = ask(&daemon, "/");
@@ -211,7 +211,7 @@ fn two_hundred_calls_with_workers(workers: usize) {
             Step::Send(answer),
         ]
     });
-    let bulkhead = "max_requests = 200, max_connections = 8, queue_timeout = \"15s\"";
+    let bulkhead = "max_requests = 200, max_connections = 8, queue_timeout = \"50s\"";
     let daemon = daemon(
         &upstream,
         bulkhead,
@@ -252,7 +252,7 @@ fn no_connection_in_time_is_ours_and_no_evidence_against_the_upstream() {
     let upstream = Upstream::gated(&gate);
     let settings = format!(
         "bulkhead = {{ max_requests = 9, max_connections = 1, queue_timeout = \"200ms\" }}\n\
-         {NO_TIMERS}breaker = {{ min_calls = 1, consecutive_failures = 1, slow_call = \"15s\" }}"
+         {NO_TIMERS}breaker = {{ min_calls = 1, consecutive_failures = 1, slow_call = \"50s\" }}"
     );
     let daemon = Daemon::proxying(&[upstream.url()], &settings);
     let mut first = ask(&daemon, "/first");
@@ -269,7 +269,7 @@ fn no_connection_in_time_is_ours_and_no_evidence_against_the_upstream() {
 #[test]
 fn an_idle_connection_of_another_worker_is_used_at_the_cap() {
     let upstream = Upstream::start(|_| reply(200, "x"));
-    let bulkhead = "max_requests = 9, max_connections = 1, queue_timeout = \"15s\"";
+    let bulkhead = "max_requests = 9, max_connections = 1, queue_timeout = \"50s\"";
     let daemon = daemon(&upstream, bulkhead, "[runtime]\nworkers = 4");
     // Kept open, so that each later one goes to a worker with fewer.
     let mut clients: Vec<_> = (0..8).map(|_| daemon.client()).collect();

@@ -15,7 +15,7 @@ fn daemon(upstream: &Upstream, downstream: &str) -> (Daemon, SocketAddr, SocketA
 workers = 1
 [upstreams.api]
 endpoints = ["{}"]
-timeouts = {{ first_byte = "18s", request = "18s" }}
+timeouts = {{ first_byte = "50s", request = "50s" }}
 [[listeners]]
 name = "plain"
 address = "127.0.0.1:0"

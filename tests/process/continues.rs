@@ -10,7 +10,7 @@ use crate::support::stage::Stage;
 use crate::support::wire::{Stop, Wire};
 
 /// The upstream has as long as it likes.
-const NO_TIMERS: &str = "timeouts = { first_byte = \"off\", request = \"18s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"off\", request = \"50s\" }\n";
 const HEAD: &str =
     "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 4\r\n\r\n";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -16,7 +16,7 @@ const FIRST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 
 /// Asks again at once, so that what changes is seen soon.
-const EAGER: &str = "min_ttl = \"20ms\", max_ttl = \"20ms\", timeout = \"15s\"";
+const EAGER: &str = "min_ttl = \"20ms\", max_ttl = \"20ms\", timeout = \"50s\"";
 
 /// And waits for no answer.
 const HASTY: &str = "min_ttl = \"20ms\", max_ttl = \"20ms\", timeout = \"100ms\"";
@@ -30,7 +30,7 @@ dns = {{ servers = ["{}"], {settings} }}
 listen = "127.0.0.1:0"
 dns = "search.test:{port}"
 breaker = {{ mode = "off" }}
-timeouts = {{ first_byte = "15s", request = "15s" }}
+timeouts = {{ first_byte = "50s", request = "50s" }}
 "#,
         dns.server()
     )
@@ -149,7 +149,7 @@ fn an_unanswered_question_is_asked_again_after_the_timeout() {
 fn it_is_not_ready_until_every_name_was_tried() {
     let [first] = Upstream::neighbours(["first"]);
     let dns = Dns::start(Answer::Silence);
-    let settings = "timeout = \"15s\"";
+    let settings = "timeout = \"50s\"";
     let daemon = Daemon::begin(&config(&dns, settings, first.address().port()));
     dns.wait_asked(1);
     let metrics = daemon.address("metrics");

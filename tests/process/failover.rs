@@ -12,7 +12,7 @@ use crate::support::upstream::{Step, Upstream, in_turn, reply, send, then};
 
 const FAILOVERS: &str = "outrigger_failovers_total";
 
-const PATIENT: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n";
+const PATIENT: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 
 /// What an answer of the standby says of itself.
 const FROM_STANDBY: Option<&str> = Some("outrigger; next-hop=\"standby\"; details=\"failover\"");
@@ -117,7 +117,7 @@ fn what_was_not_sent_goes_to_the_failover_whatever_the_method() {
 
 #[test]
 fn what_may_have_been_done_goes_to_the_failover_only_if_idempotent() {
-    let impatient = "timeouts = { first_byte = \"300ms\", request = \"15s\" }";
+    let impatient = "timeouts = { first_byte = \"300ms\", request = \"50s\" }";
     let reset = then(send(""), Step::Reset);
     let garbage = then(send("\u{1}\u{2}SSH-2.0\r\n\r\n"), Step::Hang);
     for (steps, status, timeouts) in [
@@ -244,7 +244,7 @@ fn a_static_fallback_stands_behind_the_failover() {
 fn there_is_no_failover_once_the_time_is_over() {
     let upstream = Upstream::start(|_| vec![Step::Hang]);
     let standby = Upstream::answering("standby");
-    let short = "timeouts = { first_byte = \"15s\", request = \"300ms\" }";
+    let short = "timeouts = { first_byte = \"50s\", request = \"300ms\" }";
     let daemon = daemon(&upstream.url(), &standby.url(), [short, PATIENT]);
     assert_row(&call(&daemon, "GET", b""), ProxyError::Deadline);
     assert_eq!(standby.seen().connections.len(), 0);

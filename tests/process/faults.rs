@@ -25,7 +25,7 @@ breaker = { mode = "off" }
 
 /// As [`IMPATIENT`], for faults that show by themselves: no timer may come first.
 const PATIENT: &str = r#"
-timeouts = { connect = "15s", first_byte = "15s", request = "15s", stream_idle = "15s" }
+timeouts = { connect = "50s", first_byte = "50s", request = "50s", stream_idle = "50s" }
 breaker = { mode = "off" }
 "#;
 
@@ -103,7 +103,7 @@ fn one_that_refuses_is_a_failed_connect() {
 #[test]
 fn one_that_establishes_no_connection_is_a_connect_timeout() {
     let upstream = Deaf::start();
-    let settings = "timeouts = { connect = \"300ms\", first_byte = \"15s\" }";
+    let settings = "timeouts = { connect = \"300ms\", first_byte = \"50s\" }";
     let daemon = Daemon::proxying(&[upstream.url()], settings);
     assert_row(&daemon.client().get("/"), ProxyError::ConnectTimeout);
     assert_replies(&daemon, ProxyError::ConnectTimeout, 1.0);

@@ -13,7 +13,7 @@ use crate::support::dead::Refusing;
 use crate::support::grpc::{Caller, Outcome, Served, Server, run};
 
 const OK: &[(&str, &str)] = &[("grpc-status", "0")];
-const NO_TIMERS: &str = "timeouts = { first_byte = \"18s\", request = \"18s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 const NO_BREAKER: &str = "breaker = { mode = \"off\" }\n";
 const RETRY: &str =
     "retry = { mode = \"enforce\", non_idempotent = true, backoff = { base = \"1ms\" } }\n";

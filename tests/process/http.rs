@@ -10,7 +10,7 @@ use crate::support::daemon::Daemon;
 use crate::support::gate::Gate;
 use crate::support::upstream::{Step, Upstream, reply, send, then};
 
-const NO_TIMERS: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 
 fn daemon(upstream: &Upstream, more: &str) -> Daemon {
     Daemon::proxying(&[upstream.url()], &format!("{NO_TIMERS}{more}"))

@@ -24,7 +24,7 @@ fn every_other() -> Upstream {
 
 fn daemon(upstream: &Upstream, retry: &str) -> Daemon {
     let settings = format!(
-        "timeouts = {{ first_byte = \"15s\", request = \"15s\" }}\n\
+        "timeouts = {{ first_byte = \"50s\", request = \"50s\" }}\n\
          breaker = {{ mode = \"off\" }}\n\
          retry = {{ mode = \"enforce\", backoff = {{ base = \"1ms\" }}, {retry} }}"
     );
@@ -154,7 +154,7 @@ fn a_blank_key_is_none_and_neither_are_several() {
 fn nothing_is_minted_where_retries_are_only_observed() {
     let upstream = every_other();
     let settings = format!(
-        "timeouts = {{ first_byte = \"15s\", request = \"15s\" }}\n\
+        "timeouts = {{ first_byte = \"50s\", request = \"50s\" }}\n\
          retry = {{ mode = \"observe\", {MINTS} }}"
     );
     let daemon = Daemon::proxying(&[upstream.url()], &settings);

@@ -65,7 +65,7 @@ retry = {{ mode = "off" }}
 endpoints = ["{url}"]
 [upstreams.own]
 endpoints = ["{url}"]
-timeouts = {{ first_byte = "15s", request = "300ms" }}
+timeouts = {{ first_byte = "50s", request = "300ms" }}
 [[listeners]]
 name = "edge"
 address = "127.0.0.1:0"

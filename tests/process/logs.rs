@@ -82,7 +82,7 @@ fn the_access_log_holds_what_its_mode_says() {
         ("mode = \"all\"\nsample_ratio = 0", &targets),
     ] {
         assert_eq!(
-            written(access_log, "15s", &targets),
+            written(access_log, "50s", &targets),
             expected,
             "{access_log}"
         );

@@ -17,7 +17,7 @@ const OPEN: ProxyError = ProxyError::BreakerOpen {
 fn daemon(upstream: &Upstream) -> Daemon {
     Daemon::proxying(
         &[upstream.url()],
-        "breaker = { min_calls = 2, slow_call = \"15s\" }",
+        "breaker = { min_calls = 2, slow_call = \"50s\" }",
     )
 }
 

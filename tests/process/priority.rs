@@ -17,7 +17,7 @@ const CLASS_QUEUED: &str = "outrigger_bulkhead_class_queued";
 const CLASS_REJECTED: &str = "outrigger_bulkhead_class_rejected_total";
 const WOULD_REORDER: &str = "outrigger_bulkhead_would_reorder_total";
 
-const TIMEOUTS: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }";
+const TIMEOUTS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }";
 
 /// An upstream that answers the request for `/N` once the gate N is open.
 fn gated(gates: &[Gate]) -> Upstream {
@@ -40,7 +40,7 @@ fn gates<const N: usize>() -> [Gate; N] {
 /// One upstream with so many slots and places, and these classes.
 fn daemon(upstream: &Upstream, [slots, places]: [usize; 2], priority: &str) -> Daemon {
     let settings = format!(
-        "bulkhead = {{ max_requests = {slots}, max_queued = {places}, queue_timeout = \"15s\" }}\n\
+        "bulkhead = {{ max_requests = {slots}, max_queued = {places}, queue_timeout = \"50s\" }}\n\
          breaker = {{ mode = \"off\" }}\n{TIMEOUTS}\npriority = {{ {priority} }}"
     );
     Daemon::proxying(&[upstream.url()], &settings)

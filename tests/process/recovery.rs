@@ -12,7 +12,7 @@ fn failing(breaker: &str) -> (Upstream, Daemon) {
         _ => reply(500, "broken"),
     });
     let settings = format!(
-        "timeouts = {{ first_byte = \"18s\", request = \"18s\" }}\n\
+        "timeouts = {{ first_byte = \"50s\", request = \"50s\" }}\n\
          breaker = {{ consecutive_failures = 1, half_open_calls = 1, slow_call = \"off\", {breaker} }}"
     );
     let daemon = Daemon::proxying(&[upstream.url()], &settings);

@@ -15,9 +15,9 @@ use crate::support::upstream::{Call, Record, Step, Upstream, message, reply, sen
 fn daemon(upstreams: &[&Upstream], bulkhead: &str) -> Daemon {
     let endpoints: Vec<_> = upstreams.iter().map(|upstream| upstream.url()).collect();
     let settings = format!(
-        "timeouts = {{ first_byte = \"15s\", request = \"15s\" }}\n\
+        "timeouts = {{ first_byte = \"50s\", request = \"50s\" }}\n\
          breaker = {{ mode = \"off\" }}\n\
-         bulkhead = {{ queue_timeout = \"15s\", {bulkhead} }}\n\
+         bulkhead = {{ queue_timeout = \"50s\", {bulkhead} }}\n\
          [runtime]\nworkers = 1"
     );
     Daemon::proxying(&endpoints, &settings)
@@ -374,7 +374,7 @@ fn an_upstream_that_closes_idle_connections_costs_no_get_and_doubles_no_post() {
     let upstream = Upstream::start(move |_| then(reply(200, "x"), Step::KeepFor(idle)));
     let daemon = Daemon::proxying(
         &[upstream.url()],
-        "timeouts = { first_byte = \"15s\", request = \"15s\" }\n\
+        "timeouts = { first_byte = \"50s\", request = \"50s\" }\n\
          breaker = { mode = \"off\" }\n\
          bulkhead = { idle_timeout = \"60s\" }",
     );

@@ -8,7 +8,7 @@ use crate::support::daemon::Daemon;
 use crate::support::dead::Refusing;
 use crate::support::upstream::{Upstream, reply};
 
-const NO_TIMERS: &str = "timeouts = { first_byte = \"15s\", request = \"15s\" }\n";
+const NO_TIMERS: &str = "timeouts = { first_byte = \"50s\", request = \"50s\" }\n";
 
 fn daemon(upstream: &Upstream, more: &str) -> Daemon {
     Daemon::proxying(&[upstream.url()], &format!("{NO_TIMERS}{more}"))

@@ -14,8 +14,8 @@ use crate::support::upstream::{Step, Upstream, message, reply, send, then};
 /// Everything far away but what the test overrides.
 fn daemon(upstream: &Upstream, timeouts: &str, more: &str) -> Daemon {
     let settings = format!(
-        "timeouts = {{ connect = \"15s\", {timeouts} }}\n\
-         breaker = {{ min_calls = 1000, consecutive_failures = \"off\", slow_call = \"15s\" }}\n\
+        "timeouts = {{ connect = \"50s\", {timeouts} }}\n\
+         breaker = {{ min_calls = 1000, consecutive_failures = \"off\", slow_call = \"50s\" }}\n\
          {more}"
     );
     Daemon::proxying(&[upstream.url()], &settings)
@@ -29,7 +29,7 @@ fn assert_failures(daemon: &Daemon, count: f64) {
 #[test]
 fn the_request_timer_ends_a_hung_attempt() {
     let upstream = Upstream::start(|_| vec![Step::Hang]);
-    let daemon = daemon(&upstream, "first_byte = \"15s\", request = \"300ms\"", "");
+    let daemon = daemon(&upstream, "first_byte = \"50s\", request = \"300ms\"", "");
     assert_row(&daemon.client().get("/"), ProxyError::Deadline);
     assert_replies(&daemon, ProxyError::Deadline, 1.0);
     assert_failures(&daemon, 1.0);
@@ -48,9 +48,9 @@ fn the_request_timer_ends_a_wait_in_the_queue() {
         r#"
 [upstreams.api]
 endpoints = ["{}"]
-bulkhead = {{ max_requests = 1, max_queued = 1, queue_timeout = "15s" }}
+bulkhead = {{ max_requests = 1, max_queued = 1, queue_timeout = "50s" }}
 breaker = {{ mode = "off" }}
-timeouts = {{ first_byte = "15s", request = "15s" }}
+timeouts = {{ first_byte = "50s", request = "50s" }}
 [[listeners]]
 name = "edge"
 address = "127.0.0.1:0"
@@ -77,7 +77,7 @@ routes = [
 #[test]
 fn a_slow_upload_is_no_timeout_of_the_upstream() {
     let upstream = Upstream::start(|_| reply(200, "thanks"));
-    let daemon = daemon(&upstream, "first_byte = \"2s\", request = \"15s\"", "");
+    let daemon = daemon(&upstream, "first_byte = \"2s\", request = \"50s\"", "");
     let mut client = daemon.client();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n");
     let pause = Gate::new();
@@ -95,7 +95,7 @@ fn a_slow_upload_is_no_timeout_of_the_upstream() {
 #[test]
 fn the_first_byte_timer_runs_once_the_upload_is_over() {
     let upstream = Upstream::start(|_| vec![Step::ReadBody, Step::Hang]);
-    let daemon = daemon(&upstream, "first_byte = \"300ms\", request = \"15s\"", "");
+    let daemon = daemon(&upstream, "first_byte = \"300ms\", request = \"50s\"", "");
     assert_row(
         &daemon.client().post("/", &[b'x'; 100_000]),
         ProxyError::AttemptTimeout,
@@ -110,7 +110,7 @@ fn an_upload_that_stops_is_the_callers_fault() {
     let upstream = Upstream::start(|_| reply(200, "never"));
     let daemon = daemon(
         &upstream,
-        "first_byte = \"15s\", stream_idle = \"300ms\"",
+        "first_byte = \"50s\", stream_idle = \"300ms\"",
         "",
     );
     let mut client = daemon.client();
@@ -134,16 +134,17 @@ fn an_upload_that_the_upstream_does_not_read_is_its_fault() {
         let gate = gate.clone();
         move |_| vec![Step::Await(gate.clone()), Step::Hang]
     });
-    let timeouts = "first_byte = \"15s\", request = \"15s\", stream_idle = \"1s\"";
+    let timeouts = "first_byte = \"50s\", request = \"50s\", stream_idle = \"3s\"";
     let daemon = daemon(&upstream, timeouts, "");
     let mut client = daemon.client();
-    let size = 64 << 20;
+    let body = vec![b'x'; 64 << 20];
+    let size = body.len();
     client.send(format!(
         "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n"
     ));
     // It never stops of its own accord.
     let stream = client.share();
-    let upload = thread::spawn(move || (&*stream).write_all(&vec![b'x'; size]));
+    let upload = thread::spawn(move || (&*stream).write_all(&body));
     let response = client.response("POST").expect("a whole response");
     assert_row(&response, ProxyError::UpstreamIdle);
     assert_replies(&daemon, ProxyError::UpstreamIdle, 1.0);
@@ -183,7 +184,7 @@ fn the_total_timer_aborts_a_body_that_flows() {
         Step::Drip(vec![b'x'; 1_000_000], Duration::from_millis(20)),
     );
     let upstream = Upstream::start(move |_| steps.clone());
-    let daemon = daemon(&upstream, "first_byte = \"15s\", total = \"2s\"", "");
+    let daemon = daemon(&upstream, "first_byte = \"50s\", total = \"2s\"", "");
     let broken = daemon
         .client()
         .call("GET", "/", &[], b"")
@@ -198,14 +199,14 @@ fn the_total_timer_aborts_a_body_that_flows() {
 #[test]
 fn the_total_timer_ends_a_hung_attempt() {
     let upstream = Upstream::start(|_| vec![Step::Hang]);
-    let daemon = daemon(&upstream, "first_byte = \"15s\", total = \"300ms\"", "");
+    let daemon = daemon(&upstream, "first_byte = \"50s\", total = \"300ms\"", "");
     assert_row(&daemon.client().get("/"), ProxyError::Deadline);
     upstream.wait_closed();
     assert_nothing_held(&daemon);
 }
 
 const WITH_HEADER: &str =
-    "first_byte = \"15s\", request = \"15s\", deadline_header = \"x-deadline-ms\"";
+    "first_byte = \"50s\", request = \"50s\", deadline_header = \"x-deadline-ms\"";
 
 #[test]
 fn the_callers_deadline_is_passed_on_as_what_remains_of_it() {
