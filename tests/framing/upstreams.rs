@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use crate::h2raw::{self, End, Frame, Link};
 use crate::strict::{self, Parsed, Read};
 use crate::support::PATIENCE;
+use crate::support::daemon::raise_open_files;
 
 /// What came out of the proxy, in the order of arrival.
 #[derive(Clone, Debug)]
@@ -74,6 +75,7 @@ impl Upstream {
         script: impl Fn(&Parsed) -> (Vec<u8>, bool) + Send + Sync + 'static,
         frames: impl Fn(&Parsed, u32) -> Vec<Frame> + Send + Sync + 'static,
     ) -> Self {
+        raise_open_files();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
         let shared = Arc::new(Shared {

@@ -4,10 +4,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,6 +34,18 @@ fn look(mut is_true: impl FnMut() -> bool) -> bool {
 #[track_caller]
 pub(crate) fn await_until(what: &str, is_true: impl FnMut() -> bool) {
     assert!(look(is_true), "never came: {what}");
+}
+
+/// Enough open files for the sockets of many tests at once, where the system lets it be raised.
+pub(crate) fn raise_open_files() {
+    static ONCE: Once = Once::new();
+    const ENOUGH: u64 = 1 << 16;
+    ONCE.call_once(|| {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let most = maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+        let current = current.map(|current| current.max(most));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    });
 }
 
 /// What every configuration of the tests begins with.
@@ -153,6 +166,7 @@ impl Daemon {
 
     /// Starts with exactly this configuration and waits for nothing.
     pub(crate) fn spawn(config: &str) -> Self {
+        raise_open_files();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let file = directory.path().join("outrigger.toml");
         std::fs::write(&file, config).expect("a writable directory");
