@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +41,10 @@ const MAX_HEAD: usize = 16 << 10;
 /// Octets of what a client says first (RFC 9113 §3.4).
 const PREFACE: u32 = 24;
 
+/// So long a connection may last; who watches comes back. A peer that asks now and then would keep
+/// its place for ever.
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
 /// How often a watch looks.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -63,6 +68,7 @@ impl Status {
     const NO_METHOD: Self = Self(12, "there are Check and Watch of grpc.health.v1.Health");
     const NO_CODEC: Self = Self(12, "messages are protobuf");
     const DRAINING: Self = Self(14, "draining");
+    const OLD: Self = Self(14, "the connection has lasted long enough");
 
     fn fields(self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let Self(code, message) = self;
@@ -84,7 +90,8 @@ impl From<BadRequest> for Status {
     }
 }
 
-/// Serves a connection until its peer closes it, has nothing to ask or does not answer any more.
+/// Serves a connection until its peer closes it, has nothing to ask or does not answer any more, or
+/// it is old.
 ///
 /// # Cancel safety
 ///
@@ -112,6 +119,8 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut wire = wire?;
     let mut gone = pin!(unanswered(wire.ping_pong()));
+    let is_old = AtomicBool::new(false);
+    let mut age = pin!(sleep_until(after(MAX_AGE)));
     let mut calls = FuturesUnordered::new();
     let mut rest = pin!(sleep_until(after(CONNECTION_TIMEOUT)));
     let mut is_leaving = false;
@@ -120,14 +129,20 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             accepted = wire.accept() => match accepted {
                 Some(accepted) => {
                     let (request, respond) = accepted?;
-                    calls.push(call(request, respond, site, watches));
+                    calls.push(call(request, respond, site, watches, &is_old));
                 }
                 None => return Ok(()),
             },
             Some(()) = calls.next() => {
                 rest.as_mut().reset(after(CONNECTION_TIMEOUT));
             }
-            () = &mut rest, if calls.is_empty() => {
+            () = &mut age, if !is_old.load(Relaxed) => {
+                is_old.store(true, Relaxed);
+                is_leaving = true;
+                wire.graceful_shutdown();
+                rest.as_mut().reset(after(HEADER_TIMEOUT));
+            }
+            () = &mut rest, if calls.is_empty() || is_old.load(Relaxed) => {
                 if is_leaving {
                     return Ok(());
                 }
@@ -189,6 +204,7 @@ async fn call(
     mut respond: SendResponse<Bytes>,
     site: &Site,
     watches: &Semaphore,
+    is_old: &AtomicBool,
 ) {
     let (head, body) = request.into_parts();
     let Some(is_protobuf) = grpc(&head.headers) else {
@@ -213,7 +229,7 @@ async fn call(
     };
     if watches_on {
         return match watches.try_acquire() {
-            Ok(_watch) => watch(respond, site, service).await,
+            Ok(_watch) => watch(respond, site, service, is_old).await,
             Err(_) => fail(respond, Status::ENOUGH),
         };
     }
@@ -228,8 +244,9 @@ async fn call(
 }
 
 /// Tells how `service` is, and again whenever that has changed. The drain ends what it finds; who
-/// comes later is kept, since whoever is sent away comes back at once.
-async fn watch(mut respond: SendResponse<Bytes>, site: &Site, service: &str) {
+/// comes later is kept, since whoever is sent away comes back at once. So does the age of the
+/// connection.
+async fn watch(mut respond: SendResponse<Bytes>, site: &Site, service: &str, is_old: &AtomicBool) {
     let Ok(mut stream) = respond.send_response(begin(), false) else {
         return;
     };
@@ -252,6 +269,9 @@ async fn watch(mut respond: SendResponse<Bytes>, site: &Site, service: &str) {
         if ends_with_drain && drains() {
             return end(&mut stream, Status::DRAINING);
         }
+        if is_old.load(Relaxed) {
+            return end(&mut stream, Status::OLD);
+        }
         let reset = pin!(poll_fn(|cx| stream.poll_reset(cx)));
         if let Either::Left(_) = select(reset, pin!(crate::time::sleep(LOOK))).await {
             return;
@@ -268,14 +288,14 @@ fn look(site: &Site, service: &str) -> ServingStatus {
     if matches!(service, "" | OURSELVES) {
         return serving(true);
     }
-    let views = site.admin.views();
-    let view = views.iter().find(|view| &*view.name == service);
+    let view = site.admin.view(service);
     view.map_or(ServingStatus::ServiceUnknown, |view| {
-        serving(is_serving(view))
+        serving(is_serving(&view))
     })
 }
 
-/// Whether requests to an upstream have a chance: it has an address, and its breaker lets them pass.
+/// Whether requests to an upstream have a chance: it has an address or its callers name one, and its
+/// breaker lets them pass.
 fn is_serving(view: &UpstreamView) -> bool {
     let rejects = view.breakers.iter().any(|breaker| {
         breaker.route.is_none()
@@ -285,7 +305,7 @@ fn is_serving(view: &UpstreamView) -> bool {
                 State::Closed | State::HalfOpen | State::MetricsOnly | State::Disabled => false,
             }
     });
-    !view.endpoints.is_empty() && !rejects
+    (view.targets.is_some() || !view.endpoints.is_empty()) && !rejects
 }
 
 /// Whether a gRPC call has messages of protobuf; `None` where it is no gRPC call.

@@ -30,6 +30,9 @@ pub trait Admin: Send + Sync {
     /// What every upstream looks like now.
     fn views(&self) -> Vec<UpstreamView>;
 
+    /// What the upstream of this name looks like now, if there is one.
+    fn view(&self, upstream: &str) -> Option<UpstreamView>;
+
     /// Whether traffic is welcome; else one word why not, such as `starting` or `draining`.
     fn ready(&self) -> Result<(), &'static str>;
 

@@ -25,6 +25,11 @@ impl Admin for Process {
         vec![sample::full()]
     }
 
+    fn view(&self, upstream: &str) -> Option<UpstreamView> {
+        let mut views = self.views().into_iter();
+        views.find(|view| &*view.name == upstream)
+    }
+
     fn ready(&self) -> Result<(), &'static str> {
         self.ready
     }

@@ -123,6 +123,11 @@ impl Admin for Process {
             .collect()
     }
 
+    fn view(&self, upstream: &str) -> Option<UpstreamView> {
+        let found = self.upstreams.iter().find(|one| &*one.name == upstream);
+        found.map(|upstream| upstream.view(time::now()))
+    }
+
     fn ready(&self) -> Result<(), &'static str> {
         if self.draining.load(Relaxed) {
             Err("draining")

@@ -179,6 +179,11 @@ impl Admin for Process {
         Vec::new()
     }
 
+    fn view(&self, upstream: &str) -> Option<UpstreamView> {
+        let mut views = self.views().into_iter();
+        views.find(|view| &*view.name == upstream)
+    }
+
     fn ready(&self) -> Result<(), &'static str> {
         Ok(())
     }

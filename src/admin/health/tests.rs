@@ -21,6 +21,11 @@ impl Admin for Process {
         vec![self.search.lock().unwrap().clone()]
     }
 
+    fn view(&self, upstream: &str) -> Option<UpstreamView> {
+        let mut views = self.views().into_iter();
+        views.find(|view| &*view.name == upstream)
+    }
+
     fn ready(&self) -> Result<(), &'static str> {
         *self.ready.lock().unwrap()
     }
@@ -165,6 +170,8 @@ async fn a_check_says_how_we_are_and_how_an_upstream_is() {
     };
     let mut lonely = sample::plain();
     lonely.endpoints.clear();
+    let mut forwards = lonely.clone();
+    forwards.targets = Some(Vec::new());
     let mut of_a_route = sample::plain();
     of_a_route.breakers = vec![sample::breaker(Some("edge/v2"), State::Open)];
     for (view, expected) in [
@@ -174,6 +181,7 @@ async fn a_check_says_how_we_are_and_how_an_upstream_is() {
         (breaker(Mode::Enforce, State::HalfOpen), Serving),
         (of_a_route, Serving),
         (lonely, NotServing),
+        (forwards, Serving),
     ] {
         let text = format!("{view:?}");
         *bench.process.search.lock().unwrap() = view;
@@ -311,6 +319,23 @@ async fn a_peer_that_floods_is_let_go_of() {
         tokio::task::yield_now().await;
         assert!(nth < 100_000, "it is still open");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_does_not_last_for_ever_whatever_it_asks() {
+    let bench = Bench::start(1).await;
+    let mut watch = bench.call("Watch", "").await;
+    assert_eq!(watch.next().await, Some(ServingStatus::Serving));
+    let pause = LOOK * 10;
+    for _ in 1..MAX_AGE.as_secs() / pause.as_secs() {
+        assert_eq!(bench.check("").await, Ok(ServingStatus::Serving));
+        crate::time::sleep(pause).await;
+    }
+    crate::time::sleep(pause * 2).await;
+    assert!(bench.client.clone().ready().await.is_err());
+    // It was told why, and may come back.
+    assert_eq!(watch.next().await, None);
+    assert_eq!(watch.trailers().await, 14);
 }
 
 #[tokio::test(start_paused = true)]
