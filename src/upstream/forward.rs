@@ -32,6 +32,7 @@ use crate::config::model::{self, EndpointAddress};
 use crate::net::allow::AllowList;
 use crate::net::guard::AddressGuard;
 use crate::net::target::{Host, Target};
+use crate::resilience::breaker::State;
 use crate::sync::{Mutex, lock};
 
 /// What is made for a target.
@@ -59,6 +60,13 @@ pub struct Destination<W> {
 }
 
 impl<W> Destination<W> {
+    /// Whether a breaker of it has learnt something, or was told: forgotten, the target would be
+    /// called anew as if nothing had happened.
+    fn is_in_doubt(&self, now: Instant) -> bool {
+        let mut breakers = self.upstream.breakers();
+        breakers.any(|(_, breaker)| breaker.view(now).state != State::Closed)
+    }
+
     /// What has come of looking its name up.
     pub fn outlook(&self) -> Outlook {
         self.resolution.outlook()
@@ -161,7 +169,8 @@ impl<W> Forward<W> {
         if let Some(known) = table.get(target, now) {
             return Ok(known);
         }
-        let inserted = table.insert(target.clone(), Arc::clone(&made), now);
+        let spares = |known: &Arc<Destination<W>>| known.is_in_doubt(now);
+        let inserted = table.insert(target.clone(), Arc::clone(&made), now, spares);
         drop(table);
         let evicted = inserted.map_err(|Full| Denied::TooMany)?;
         self.retire(evicted, now);

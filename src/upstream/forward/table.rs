@@ -62,17 +62,24 @@ impl<K: Eq + Hash + Clone, V: InUse + Clone> Table<K, V> {
         self.entries.len() < self.max || self.entries.values().any(|entry| !entry.value.in_use())
     }
 
-    /// Keeps `value`; gives what had to go for it, which was idle longest.
+    /// Keeps `value`; gives what had to go for it: what was idle longest, and of what `spares` names
+    /// only where nothing else is idle.
     ///
     /// # Errors
     ///
     /// [`Full`], and nothing has changed.
-    pub fn insert(&mut self, key: K, value: V, now: Instant) -> Result<Option<V>, Full> {
+    pub fn insert(
+        &mut self,
+        key: K,
+        value: V,
+        now: Instant,
+        spares: impl Fn(&V) -> bool,
+    ) -> Result<Option<V>, Full> {
         let mut evicted = None;
         if self.entries.len() >= self.max {
             let idle = self.entries.iter();
             let idle = idle.filter(|(_, entry)| !entry.value.in_use());
-            let oldest = idle.min_by_key(|(_, entry)| entry.used);
+            let oldest = idle.min_by_key(|(_, entry)| (spares(&entry.value), entry.used));
             let oldest = oldest.map(|(key, _)| key.clone()).ok_or(Full)?;
             evicted = self.entries.remove(&oldest).map(|entry| entry.value);
         }

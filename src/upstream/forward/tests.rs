@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::config;
+use crate::resilience::breaker::Operation;
 use crate::telemetry::metrics::Metrics;
 use crate::time;
 
@@ -25,8 +26,10 @@ fn bench(settings: &str) -> Bench {
     let settings = config.upstreams[0].forward.clone().unwrap();
     let (follow, followed) = unbounded_channel();
     // One upstream is as good as another here; each target has an own copy.
+    let text = "[upstreams.out]\nlisten = '127.0.0.1:0'\nendpoints = ['http://192.0.2.1:80']";
+    let own = config::parse("test.toml", text).unwrap();
     let make = move |_: &Target| Made {
-        upstream: crate::app::build(&config, 1, &Metrics::new(1).unwrap())
+        upstream: crate::app::build(&own, 1, &Metrics::new(1).unwrap())
             .unwrap()
             .upstreams
             .remove(0),
@@ -121,6 +124,27 @@ fn what_is_in_use_is_kept_and_the_rest_makes_room() {
     // A look at the table is no use of what is in it.
     let _views = bench.forward.view(bench.now);
     assert_eq!(bench.denied("d.test:443"), None);
+    assert_eq!(bench.known(), ["c.test:443", "d.test:443"]);
+}
+
+#[test]
+fn a_target_with_an_open_breaker_is_forgotten_last() {
+    let mut bench = bench("allow = ['*.test'], max_targets = 2");
+    let doubt = |bench: &Bench, name| {
+        let found = bench.find(name).unwrap();
+        let breaker = Arc::clone(found.upstream.breakers().next().unwrap().1);
+        breaker.operate(Operation::Trip, bench.now).unwrap();
+    };
+    doubt(&bench, "a.test:443");
+    for name in ["b.test:443", "c.test:443"] {
+        bench.now += Duration::from_secs(1);
+        let _ = bench.find(name).unwrap();
+        assert_eq!(bench.known(), ["a.test:443", name]);
+    }
+    // Where all are in doubt, it is as among the others.
+    doubt(&bench, "c.test:443");
+    bench.now += Duration::from_secs(1);
+    let _ = bench.find("d.test:443").unwrap();
     assert_eq!(bench.known(), ["c.test:443", "d.test:443"]);
 }
 
