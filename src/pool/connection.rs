@@ -164,7 +164,8 @@ impl std::fmt::Debug for Upload {
 pub(super) async fn open(dialing: Dialing, way: &Arc<Way>) -> io::Result<Fresh> {
     let started = crate::time::now();
     let pool = Arc::clone(&dialing.pool);
-    let socket = pool.dial.dial(&dialing.endpoint, way).await?;
+    let dialed = pool.dial.dial(&dialing.endpoint, way).await;
+    let socket = told(dialed, &pool)?;
     let now = crate::time::now();
     let opened = match socket.protocol {
         Spoken::Http1 => {
@@ -172,7 +173,7 @@ pub(super) async fn open(dialing: Dialing, way: &Arc<Way>) -> io::Result<Fresh> 
             Fresh::Http1(http1(dialing, socket, now).await?)
         }
         Spoken::Http2 => {
-            let shared = http2::open(dialing, socket, now).await?;
+            let shared = told(http2::open(dialing, socket, now).await, &pool)?;
             let took = crate::time::now().saturating_duration_since(started);
             pool.observer.opened(took);
             Fresh::Http2(shared)
@@ -193,11 +194,21 @@ pub(super) async fn open(dialing: Dialing, way: &Arc<Way>) -> io::Result<Fresh> 
 pub(super) async fn open_http1(dialing: Dialing, way: &Arc<Way>) -> io::Result<Connection> {
     let started = crate::time::now();
     let pool = Arc::clone(&dialing.pool);
-    let socket = pool.dial.dial_http1(&dialing.endpoint, way).await?;
+    let dialed = pool.dial.dial_http1(&dialing.endpoint, way).await;
+    let socket = told(dialed, &pool)?;
     let now = crate::time::now();
     pool.observer.opened(now.saturating_duration_since(started));
     let opened = http1(dialing, socket, now).await?;
     Ok(Connection::http1(opened, pool, false))
+}
+
+/// Tells of a handshake that failed: once, however many wait for it.
+fn told<T>(opened: io::Result<T>, pool: &Pool) -> io::Result<T> {
+    opened.inspect_err(|error| {
+        if let Some(reason) = tls::reason_of(error) {
+            pool.observer.tls_failed(reason);
+        }
+    })
 }
 
 /// Starts the task of a fresh socket.
@@ -412,7 +423,12 @@ impl Connection {
                     None if error.error().is_parse() => SendError::Invalid,
                     None if error.error().is_user() => SendError::Upload,
                     None => match tls::reason_of(error.error()) {
-                        Some(reason) => SendError::Tls(reason),
+                        Some(reason) => {
+                            if let Carrier::Http1 { pool, .. } = &self.carrier {
+                                pool.observer.tls_failed(reason);
+                            }
+                            SendError::Tls(reason)
+                        }
                         None => SendError::Reset {
                             answered: self.has_heard(),
                         },

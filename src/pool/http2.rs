@@ -29,7 +29,7 @@ use crate::lifecycle::tasks;
 use crate::net::frames::{Earnings, Flood, FrameLimits, FrameMeter};
 use crate::net::{Address, Tap, Tapped};
 use crate::telemetry::limited::Limited;
-use crate::time;
+use crate::{time, tls};
 
 /// Bytes of one stream that wait to be written.
 const MAX_SEND_BUFFER: usize = 256 * 1024;
@@ -131,6 +131,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
         tell: Some(usable),
         ended: Some(ended),
         why: None,
+        tls_failed: None,
     };
     let identity = Arc::downgrade(&hold);
     drop(hold);
@@ -166,6 +167,9 @@ async fn drive(
     })
     .await;
     let usable = driver.usable;
+    if let Some(reason) = driver.tls_failed {
+        pool.observer.tls_failed(reason);
+    }
     let known = pool.forget(worker, &identity);
     if let Some(flood) = driver.vigil.heard.meter.borrow().flood() {
         flooded(&pool, &driver.endpoint, flood);
@@ -200,6 +204,8 @@ struct Driver {
     ended: Option<oneshot::Receiver<Closed>>,
     /// Why nobody does.
     why: Option<Closed>,
+    /// Why TLS failed, after the connection was usable; before, whoever opens it is told.
+    tls_failed: Option<tls::Reason>,
     vigil: Vigil,
 }
 
@@ -227,10 +233,12 @@ impl Driver {
         }
         if let Poll::Ready(end) = polled {
             let broken = end.is_err() || self.vigil.streams.load(Relaxed) > 0;
+            let error = end.err().map(failed);
             if let Some(tell) = self.tell.take() {
-                let error = end.err().map(failed);
                 let error = error.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
                 let _ = tell.send(Err(error));
+            } else {
+                self.tls_failed = error.and_then(|error| tls::reason_of(&error));
             }
             let found = if broken {
                 Closed::Abandoned

@@ -57,6 +57,7 @@ use self::shelf::{Ask, Shelf, Take};
 use crate::config::model::{Http2, Protocol};
 use crate::net::frames::Flood;
 use crate::net::{Address, Rewound};
+use crate::tls;
 
 /// Limits of one pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +156,8 @@ pub trait Observer: Send + Sync {
     fn closed(&self, why: Closed);
     /// The upstream sends too much of this on a connection of HTTP/2, which is closed for it.
     fn flooded(&self, flood: Flood);
+    /// A TLS connection failed, in the handshake or by what the upstream said after it.
+    fn tls_failed(&self, reason: tls::Reason);
 }
 
 /// The connections to one upstream.

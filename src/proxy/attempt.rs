@@ -172,10 +172,7 @@ impl Attempt<'_, '_> {
                 Err(SendError::Reset { answered: false })
                     if doubtful && outgoing.is_harmless() && outgoing.is_here() => {}
                 Err(SendError::Reset { .. }) => return Err(ProxyError::UpstreamReset.into()),
-                Err(SendError::Tls(reason)) => {
-                    self.call.route.upstream.metrics.tls_failed(reason);
-                    return Err(ProxyError::Tls(reason).into());
-                }
+                Err(SendError::Tls(reason)) => return Err(ProxyError::Tls(reason).into()),
                 Err(SendError::Unsupported) => return Err(ProxyError::UpgradeUnsupported.into()),
                 Err(SendError::Invalid) => return Err(ProxyError::BadResponse.into()),
                 Err(SendError::Upload) => return Err(ProxyError::ClientGone.into()),
@@ -405,7 +402,6 @@ impl Attempt<'_, '_> {
             } else if is_too_long(&error) {
                 ProxyError::ConnectTimeout.into()
             } else if let Some(reason) = tls::reason_of(&error) {
-                self.call.route.upstream.metrics.tls_failed(reason);
                 ProxyError::Tls(reason).into()
             } else {
                 ProxyError::ConnectFailed.into()

@@ -6,8 +6,9 @@ use std::path::Path;
 use outrigger::proxy::error::ProxyError;
 use outrigger::tls::Reason;
 
-use crate::expect::assert_row;
+use crate::expect::{API, IN_FLIGHT, assert_nothing_held, assert_row};
 use crate::support::daemon::Daemon;
+use crate::support::stage::Stage;
 use crate::support::tls::{Ca, HOST};
 use crate::support::upstream::Upstream;
 
@@ -78,6 +79,30 @@ fn each_failure_has_its_reason() {
         near.await_metric(FAILURES, &labels, 1.0);
         near.await_metric(FAILURES, &[("upstream", "api")], 1.0);
     }
+}
+
+#[test]
+fn a_handshake_that_several_wait_for_fails_once() {
+    let stage = Stage::open();
+    let url = stage.url().replace("http:", "https:");
+    let near = Daemon::proxying(&[url], "[runtime]\nworkers = 1");
+    let callers: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = near.client();
+            client.request("GET", "/", &[], b"");
+            client
+        })
+        .collect();
+    near.await_metric(IN_FLIGHT, &[API], 3.0);
+    let upstream = stage.accept();
+    upstream.write(b"HTTP/1.1 400 Plain text\r\n\r\n").unwrap();
+    for mut client in callers {
+        let answer = client.response("GET").unwrap();
+        assert_row(&answer, ProxyError::Tls(Reason::NotTls));
+    }
+    assert!(stage.is_deserted());
+    near.await_metric(FAILURES, &[API], 1.0);
+    assert_nothing_held(&near);
 }
 
 #[test]

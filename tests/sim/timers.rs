@@ -581,6 +581,7 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
         fn reused(&self) {}
         fn closed(&self, _: Closed) {}
         fn flooded(&self, _: Flood) {}
+        fn tls_failed(&self, _: outrigger::tls::Reason) {}
     }
     async fn dial(pool: &std::sync::Arc<Pool>, port: u16) -> Connection {
         let at = outrigger::net::Address::from(([192, 0, 2, 1], port));

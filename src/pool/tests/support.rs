@@ -25,7 +25,7 @@ use crate::pool::{
     Checkout, Closed, Connection, Dial, Dialed, Download, Granted, Inbound, Limits, Observer, Pool,
     SendError, Settings, Socket, Spoken, Upload, Want, Way,
 };
-use crate::time;
+use crate::{time, tls};
 
 /// Less than the bodies of the tests, so that they stall.
 const PIPE: usize = 16 * 1024;
@@ -309,6 +309,10 @@ impl Observer for Teller {
 
     fn flooded(&self, flood: Flood) {
         self.0.floods.lock().unwrap().push(flood);
+    }
+
+    fn tls_failed(&self, reason: tls::Reason) {
+        unreachable!("nothing is encrypted: {reason:?}");
     }
 }
 

@@ -167,12 +167,6 @@ impl UpstreamMetrics {
         self.rejected[refusal as usize].inc();
     }
 
-    /// Counts a TLS connection to the upstream that failed, in the handshake or by what the
-    /// upstream said right after it.
-    pub fn tls_failed(&self, reason: tls::Reason) {
-        self.tls_failures[reason as usize].inc();
-    }
-
     /// Counts a resolution of an endpoint name that gave addresses.
     pub fn resolved(&self) {
         self.resolutions.inc();
@@ -201,6 +195,10 @@ impl pool::Observer for UpstreamMetrics {
 
     fn flooded(&self, flood: Flood) {
         self.floods[flood as usize].inc();
+    }
+
+    fn tls_failed(&self, reason: tls::Reason) {
+        self.tls_failures[reason as usize].inc();
     }
 }
 
