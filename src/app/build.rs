@@ -104,7 +104,10 @@ fn build_by(
             let env = (workers, metrics);
             let table = forward::targets(config, index, env, &dial, &faults, &follow);
             let targets = table.clone().map(|table| table as _);
-            let built = build_upstream(upstream, &found, env, dial, faults, targets);
+            let keeps_case = keeps_header_case(config, index);
+            let handles = metrics.upstream(&upstream.name);
+            let pool = build_pool(upstream, keeps_case, workers, dial, &handles);
+            let built = build_upstream(upstream, &found, metrics, pool, faults, targets);
             own.extend(found);
             tables.push(table);
             built
@@ -205,13 +208,12 @@ fn build_breaker(settings: &model::Breaker, handles: BreakerMetrics) -> Arc<Brea
 fn build_upstream(
     config: &model::Upstream,
     own: &[OwnBreaker],
-    (workers, metrics): (usize, &Metrics),
-    dial: Arc<dyn Dial>,
+    metrics: &Metrics,
+    pool: Arc<Pool>,
     faults: Arc<Faults>,
     targets: Option<Arc<dyn Targets>>,
 ) -> Arc<Upstream> {
     let handles = metrics.upstream(&config.name);
-    let pool = build_pool(config, workers, dial, &handles);
     let shared = build_breaker(&config.breaker, metrics.breaker(&config.name, None));
     let own = own
         .iter()
@@ -236,8 +238,22 @@ fn build_upstream(
     })
 }
 
+/// Whether a listener from which requests come to this upstream, as a failover or before one, has the
+/// names of their fields go on as they were spelled. Its answers are spelled so on all of them.
+fn keeps_header_case(config: &Config, upstream: usize) -> bool {
+    let next = |at: &usize| config.upstreams.get(*at)?.failover;
+    let leads = |from| {
+        let mut way = std::iter::successors(Some(from), next).take(config.upstreams.len());
+        way.any(|at| at == upstream)
+    };
+    let listeners = config.listeners.iter();
+    let mut keeping = listeners.filter(|listener| listener.downstream.keep_header_case);
+    keeping.any(|listener| listener.routes.iter().any(|route| leads(route.upstream)))
+}
+
 fn build_pool(
     config: &model::Upstream,
+    keeps_header_case: bool,
     workers: usize,
     dial: Arc<dyn Dial>,
     handles: &UpstreamMetrics,
@@ -253,6 +269,7 @@ fn build_pool(
         protocol: config.protocol,
         http2: config.http2.clone(),
         tls: config.tls.is_some(),
+        keeps_header_case,
     };
     Pool::new(settings, workers, dial, Box::new(handles.clone()))
 }

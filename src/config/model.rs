@@ -133,6 +133,8 @@ pub struct Downstream {
     pub max_connections: usize,
     /// Whether a caller that half-closes is still answered.
     pub half_close: bool,
+    /// Whether names of fields go on between peers of HTTP/1 as they were spelled.
+    pub keep_header_case: bool,
     /// Connections open at once from one client address; `None` is `"off"`.
     pub max_connections_per_client: Option<usize>,
     /// Length of the request target, bytes; longer ones are answered with 414.
@@ -156,6 +158,7 @@ impl Downstream {
             max_headers: 100,
             max_connections: 100,
             half_close: false,
+            keep_header_case: false,
             max_connections_per_client: None,
             max_target_bytes: 8192,
             min_body_rate: None,

@@ -42,6 +42,7 @@ where
         .max_buf_size(settings.max_header_bytes)
         .max_headers(settings.max_headers)
         .half_close(settings.half_close)
+        .preserve_header_case(settings.keep_header_case)
         // The watch bounds the head and the pause before it, with one timer.
         .header_read_timeout(None);
     let metrics = caller.listener.metrics.clone();

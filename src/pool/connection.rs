@@ -228,6 +228,7 @@ async fn http1(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<She
     let (sender, connection) = Builder::new()
         .max_buf_size(MAX_BUFFER)
         .max_headers(MAX_HEADERS)
+        .preserve_header_case(pool.settings.keeps_header_case)
         .handshake(TokioIo::new(wire))
         .await
         .map_err(io::Error::other)?;

@@ -83,6 +83,9 @@ pub struct Settings {
     pub http2: Http2,
     /// Whether [`Dial`] encrypts.
     pub tls: bool,
+    /// Whether names of fields in responses of HTTP/1 are remembered as they were spelled. Those of
+    /// requests are written as their listener has remembered them, if it has.
+    pub keeps_header_case: bool,
 }
 
 /// Why a connection was closed.

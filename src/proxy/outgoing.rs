@@ -130,6 +130,8 @@ impl<'r> Outgoing<'r> {
         *copy.uri_mut() = self.request.uri().clone();
         *copy.version_mut() = self.request.version();
         self.request.headers().clone_into(copy.headers_mut());
+        // How names were spelled, where that is kept.
+        self.request.extensions().clone_into(copy.extensions_mut());
         Some(copy)
     }
 

@@ -140,6 +140,7 @@ fn the_nearest_table_wins_key_by_key() {
         (20, 50)
     );
     assert!(shorthand.downstream.half_close && small.downstream.half_close);
+    assert!(shorthand.downstream.keep_header_case && small.downstream.keep_header_case);
     assert_eq!(small.downstream.max_header_bytes, 8 << 10);
 }
 

@@ -29,6 +29,7 @@ mod faults;
 mod forward;
 mod framing;
 mod grpc_h2;
+mod header_case;
 mod headers;
 mod hedging;
 mod http;

@@ -626,6 +626,7 @@ fn an_idle_connection_is_evicted_though_a_dead_one_is_older() {
                 ping_timeout: Duration::from_secs(20),
             },
             tls: false,
+            keeps_header_case: false,
         };
         let pool = Pool::new(settings, 1, std::sync::Arc::new(script), Box::new(Nobody));
         let mut one = dial(&pool, 1).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{build_breaker, build_pool, build_route, route_label};
+use super::{build_breaker, build_pool, build_route, keeps_header_case, route_label};
 use crate::config::model::{self, Config};
 use crate::net::target::Target;
 use crate::pool::Dial;
@@ -19,6 +19,7 @@ use crate::upstream::{HostHeader, Parts, Upstream};
 /// What the targets of one upstream are made of.
 struct Recipe {
     settings: model::Upstream,
+    keeps_header_case: bool,
     routes: Vec<RouteRecipe>,
     workers: usize,
     dial: Arc<dyn Dial>,
@@ -48,6 +49,7 @@ pub(super) fn targets(
     let forward = settings.forward.as_ref()?;
     let recipe = Recipe {
         settings: settings.clone(),
+        keeps_header_case: keeps_header_case(config, index),
         routes: routes(config, index, metrics),
         workers,
         dial: Arc::clone(dial),
@@ -122,6 +124,7 @@ impl Recipe {
             host: HostHeader::Literal(host(target)),
             pool: build_pool(
                 &self.settings,
+                self.keeps_header_case,
                 self.workers,
                 Arc::clone(&self.dial),
                 &self.metrics,

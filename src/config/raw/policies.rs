@@ -69,6 +69,12 @@ pub static DOWNSTREAM: Table = Table {
             "Whether a caller that closes its sending side is still answered; if not, that cancels its request.",
         ),
         key(
+            "keep_header_case",
+            Kind::Bool,
+            Value("false"),
+            "Whether names of fields go on between callers and upstreams of HTTP/1 as they were spelled, both ways, which costs some processor time; if not, they are in lower case. Answers of one upstream are spelled alike on all listeners.",
+        ),
+        key(
             "max_connections_per_client",
             integer_or("off", 1, 1_000_000),
             Value("\"off\""),

@@ -340,6 +340,7 @@ pub(super) fn settings(max_connections: usize) -> Settings {
             ping_timeout: Duration::from_secs(20),
         },
         tls: false,
+        keeps_header_case: false,
     }
 }
 

@@ -35,6 +35,7 @@ impl<'b> Builder<'b> {
             max_headers: layers.count("max_headers"),
             max_connections: layers.count("max_connections"),
             half_close: layers.bool("half_close"),
+            keep_header_case: layers.bool("keep_header_case"),
             max_connections_per_client: layers
                 .integer("max_connections_per_client")
                 .map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
