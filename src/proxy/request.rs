@@ -107,6 +107,10 @@ pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Opti
 
 /// A path and query with the slash that an absolute target may leave away (RFC 9112 §3.2.1).
 fn origin_form(target: &PathAndQuery) -> PathAndQuery {
+    // Of nothing but a fragment nothing is left, and a request line would have no target.
+    if target.as_str() == "/" {
+        return PathAndQuery::from_static("/");
+    }
     if target.as_str().starts_with('?') {
         let slashed = format!("/{}", target.as_str());
         return PathAndQuery::try_from(slashed).unwrap_or_else(|_| PathAndQuery::from_static("/"));

@@ -140,12 +140,13 @@ fn an_absolute_target_is_sent_in_origin_form() {
     let upstream = Upstream::answering("x");
     let daemon = daemon(&upstream, "host = \"preserve\"");
     let fields = [("host", "api.test")];
-    let response = daemon
-        .client()
-        .call("GET", "http://api.test/a?b", &fields, b"");
-    assert_eq!(response.expect("a whole response").status, 200);
+    let mut client = daemon.client();
+    for target in ["/a?b", "", "?b", "#c", "?b#c", "/#c"] {
+        let response = client.call("GET", &format!("http://api.test{target}"), &fields, b"");
+        assert_eq!(response.expect("a whole response").status, 200, "{target}");
+    }
     let seen = upstream.seen();
-    assert_eq!(seen.targets(), ["/a?b"]);
+    assert_eq!(seen.targets(), ["/a?b", "/", "/?b", "/", "/?b", "/"]);
     assert_eq!(seen.requests[0].head.all("host"), ["api.test"]);
 }
 
