@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ where
         // The watch bounds the head and the pause before it, with one timer.
         .header_read_timeout(None);
     let metrics = caller.listener.metrics.clone();
+    let socket = caller.ends.socket().filter(|_| !settings.half_close);
     let caller = Rc::new(caller);
     let tunnel: RefCell<Option<Box<Tunnel>>> = RefCell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
@@ -68,12 +70,30 @@ where
             tap: Rc::clone(&watch),
         };
         let connection = builder.serve_connection(TokioIo::new(tapped), service);
-        let connection = pin!(connection.without_shutdown());
-        let driven = time::drive(&watch.alarm, connection, |now| watch.overdue(now));
-        driven.await.map(|done| done.map(|parts| parts.read_buf))
+        // The library does not read, and so hears of no end, where nobody takes what it has read.
+        let gone = async {
+            match &socket {
+                Some(socket) => socket.closed().await,
+                None => pending().await,
+            }
+        };
+        let mut connection = pin!(connection.without_shutdown());
+        let served = pin!(async {
+            tokio::select! {
+                biased;
+                done = &mut connection => Some(done),
+                () = gone => None,
+            }
+        });
+        let driven = time::drive(&watch.alarm, served, |now| watch.overdue(now));
+        driven
+            .await
+            .map(|done| done.map(|done| done.map(|parts| parts.read_buf)))
     };
+    drop(socket);
     match ended {
-        Some(Ok(before)) => match tunnel.take() {
+        Some(None) => tracing::debug!("a caller went away"),
+        Some(Some(Ok(before))) => match tunnel.take() {
             None => wire.close(&watch.alarm, GOING).await,
             Some(tunnel) => {
                 let wire = Rewound::new(before, wire);
@@ -81,7 +101,7 @@ where
                 time::drive(&watch.alarm, carried.as_mut(), |_| false).await;
             }
         },
-        Some(Err(error)) => {
+        Some(Some(Err(error))) => {
             tracing::debug!(%error, "connection of a caller ended");
             // Its answer, where there is one, is whole.
             if error.is_parse() {

@@ -121,6 +121,19 @@ impl SocketStream {
         }
     }
 
+    /// Waits until the peer has ended its side or broken off, whatever of what it said before still
+    /// waits to be read. Systems other than Linux do not tell of that.
+    pub(crate) async fn closed(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // No urgent data is registered for: what is left of this interest is the end of reading.
+        if let Ok(ready) = either!(self, stream => stream.ready(Interest::PRIORITY).await)
+            && ready.is_read_closed()
+        {
+            return;
+        }
+        pending::<()>().await;
+    }
+
     /// Waits until something may be read.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_read_ready(cx))

@@ -1,10 +1,13 @@
 //! What a listener lets its callers do.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use crate::expect::{API, IN_FLIGHT, assert_nothing_held};
 use crate::support::client::Client;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, section};
 use crate::support::gate::Gate;
+use crate::support::stage::Stage;
 use crate::support::upstream::Upstream;
 
 /// Two listeners of one upstream: `plain`, and `set` with these settings of its own.
@@ -122,4 +125,33 @@ fn a_caller_that_ends_its_side_is_answered_where_asked() {
     gate.open();
     let answer = waits.response("GET").expect("a whole response");
     assert_eq!(answer.text(), "through");
+}
+
+/// The timers are longer than anybody's patience.
+#[test]
+fn a_caller_that_leaves_is_missed_though_nothing_is_read_of_it() {
+    const MUCH: usize = 64 * 1024 * 1024;
+    let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let post = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {MUCH}\r\n\r\n");
+    let stage = Stage::open();
+    let timers = "timeouts = { first_byte = \"10m\", request = \"10m\" }";
+    let daemon = Daemon::start(&section(&[stage.url()], timers));
+    // One that the upstream does not read, and one that has asked for more meanwhile. The end of the
+    // first would stand behind what there is no room for.
+    let more = get.repeat(2);
+    for (head, body, resets) in [(&post, MUCH, true), (&more, 0, true), (&more, 0, false)] {
+        let mut caller = daemon.client();
+        caller.send(head);
+        let upstream = stage.accept();
+        daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+        let sent = caller.send_some(&vec![0; body], Duration::from_millis(300));
+        assert!(sent < MUCH, "all of it was taken");
+        if resets {
+            caller.reset();
+        } else {
+            caller.finish();
+        }
+        assert_nothing_held(&daemon);
+        drop(upstream);
+    }
 }
