@@ -2,6 +2,7 @@
 
 mod address;
 pub mod allow;
+mod breaks;
 mod duplex;
 pub mod frames;
 pub mod guard;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 pub use address::{Address, BadAddress};
+pub(crate) use breaks::Breaks;
 pub(crate) use duplex::{Duplex, Resets};
 pub use listen::{Bound, Listening};
 pub(crate) use preface::sniff;

@@ -134,6 +134,13 @@ impl SocketStream {
         pending::<()>().await;
     }
 
+    /// Waits until the connection is broken, whatever still waits to be read.
+    pub(crate) async fn broken(&self) {
+        if either!(self, stream => stream.ready(Interest::ERROR).await).is_err() {
+            pending::<()>().await;
+        }
+    }
+
     /// Waits until something may be read.
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         either!(self, stream => stream.poll_read_ready(cx))

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::Lease;
 use super::shared::Slot;
 use super::{Closed, Observer, Place, Stream};
-use crate::net::{Resets, Rewound, SocketStream};
+use crate::net::{Breaks, Resets, Rewound, SocketStream};
 
 /// The bytes of one connection. It holds the connection's place; dropping it closes the socket.
 pub struct Raw {
@@ -82,16 +82,19 @@ impl Raw {
         }
     }
 
-    /// What tells of its reset while something else is waited for; nothing does of a connection.
-    pub(crate) fn take_resets(&mut self) -> Option<Resets> {
-        self.resets.take()
+    /// What tells of its break while something else is waited for.
+    pub(crate) fn breaks(&mut self) -> Breaks {
+        Breaks::of(self.resets.take(), self.socket())
+    }
+
+    /// The socket beneath it, to look at; a stream has none of its own.
+    fn socket(&self) -> Option<Arc<SocketStream>> {
+        self.peek.as_ref().and_then(Weak::upgrade)
     }
 
     /// Has its drop break the connection off rather than end it in order.
     pub fn break_off(&self) {
-        if let Some(socket) = self.peek.as_ref().and_then(Weak::upgrade) {
-            socket.break_off();
-        }
+        self.socket().inspect(|socket| socket.break_off());
     }
 }
 

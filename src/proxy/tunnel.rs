@@ -6,7 +6,6 @@
 //! order.
 
 use std::cell::Cell;
-use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use super::body::Carrier;
 use super::error::ProxyError;
 use super::exchange::Exchange;
-use crate::net::{Ends, Resets, Tap, Tapped};
+use crate::net::{Breaks, Ends, Resets, Tap, Tapped};
+use crate::pool::Raw;
 use crate::telemetry::metrics::Direction;
 use crate::time::{self, Alarm};
 use crate::upstream::Upstream;
@@ -53,7 +53,7 @@ impl Tunnel {
     {
         let Self {
             carrier,
-            mut exchange,
+            exchange,
             upstream,
             idle,
             hold,
@@ -66,22 +66,63 @@ impl Tunnel {
             down: Cell::new(0),
             upstream,
         });
-        let ends = exchange.caller().ends.clone();
-        let carried = carry(carrier, (caller, resets), &ends, Rc::clone(&moved));
+        let mut course = Course {
+            exchange,
+            moved: Rc::clone(&moved),
+        };
+        let ends = course.exchange.caller().ends.clone();
+        let whole = Cell::new(false);
+        let carried = carry(carrier, (caller, resets), &ends, Rc::clone(&moved), &whole);
         let expiry = |now| match idle.and_then(|idle| moved.at.get().checked_add(idle)) {
-            Some(at) if at <= now => Err(ProxyError::TunnelIdle),
+            Some(at) if at <= now => {
+                // Nothing was on its way.
+                whole.set(true);
+                Err(ProxyError::TunnelIdle)
+            }
             at => Ok(at),
         };
         let ended = alarm.race(now, pin!(carried), expiry).await;
-        exchange.bytes_in = moved.up.get();
-        exchange.bytes_out = moved.down.get();
+        course.count();
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "tunnel broke"),
-            Err(error) => exchange.abort(error),
+            Err(error) => course.exchange.abort(error),
         }
         drop(hold);
-        exchange.end(time::now());
+        course.exchange.end(time::now());
+    }
+}
+
+/// The exchange of a tunnel, which is logged with what has passed even where the tunnel is dropped.
+struct Course {
+    exchange: Exchange,
+    moved: Rc<Moved>,
+}
+
+impl Course {
+    fn count(&mut self) {
+        self.exchange.bytes_in = self.moved.up.get();
+        self.exchange.bytes_out = self.moved.down.get();
+    }
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        self.count();
+    }
+}
+
+/// An upstream's end that is broken off where it is dropped before the tunnel is whole.
+struct Cut<'w> {
+    upstream: Raw,
+    whole: &'w Cell<bool>,
+}
+
+impl Drop for Cut<'_> {
+    fn drop(&mut self) {
+        if !self.whole.get() {
+            self.upstream.break_off();
+        }
     }
 }
 
@@ -90,39 +131,34 @@ async fn carry<S>(
     (caller, resets): (S, Option<Resets>),
     ends: &Ends,
     moved: Rc<Moved>,
+    whole: &Cell<bool>,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Some(mut upstream) = carrier.into_raw().await else {
+    let Some(upstream) = carrier.into_raw().await else {
         return Err(io::ErrorKind::ConnectionReset.into());
     };
-    let upstream_resets = upstream.take_resets();
+    let mut cut = Cut { upstream, whole };
+    let breaks = (Breaks::of(resets, ends.socket()), cut.upstream.breaks());
     let mut caller = Tapped {
         stream: caller,
         tap: moved,
     };
+    let upstream = &mut cut.upstream;
+    // Who cannot write to one end does not read from the other, and hears of no break there.
     let copied = tokio::select! {
         biased;
-        copied = copy_bidirectional_with_sizes(&mut caller, &mut upstream, BUFFER, BUFFER) => copied,
-        error = reset(resets) => Err(error),
-        error = reset(upstream_resets) => Err(error),
+        copied = copy_bidirectional_with_sizes(&mut caller, upstream, BUFFER, BUFFER) => copied,
+        error = breaks.0.broken() => Err(error),
+        error = breaks.1.broken() => Err(error),
     };
+    whole.set(copied.is_ok());
     if copied.is_err() {
         // One of them is broken already, and does not mind.
-        upstream.break_off();
         ends.socket().inspect(|socket| socket.break_off());
     }
     copied.map(drop)
-}
-
-/// Waits until a stream is reset: one of which the end was read, or to which nothing is written
-/// meanwhile, is not looked at otherwise.
-async fn reset(resets: Option<Resets>) -> io::Error {
-    match resets {
-        Some(resets) => resets.reset().await,
-        None => pending().await,
-    }
 }
 
 /// What has passed, seen from the caller's side.

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::Duration;
 
 use outrigger::config::model::{ListenerTls, TlsVersion};
 use outrigger::proxy::error::ProxyError;
@@ -104,6 +105,31 @@ fn a_break_on_one_side_is_a_break_on_the_other() {
     upstream.reset();
     assert_eq!(caller.drain(), (Vec::new(), Err(Stop::Reset)));
     assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_break_is_heard_though_the_other_side_does_not_read() {
+    const MUCH: usize = 64 * 1024 * 1024;
+    let stage = Stage::open();
+    let daemon = daemon(&stage.tcp(), "timeouts = { tunnel_idle = \"10m\" }");
+    let caller = Client::connect(daemon.api());
+    let upstream = stage.accept();
+    let sent = caller.send_some(&vec![0; MUCH], Duration::from_millis(300));
+    assert!(sent < MUCH, "all of it was taken");
+    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    caller.reset();
+    assert_nothing_held(&daemon);
+    drop(upstream);
+
+    let caller = call(daemon.api());
+    let upstream = stage.accept().stream().try_clone().expect("a socket");
+    let upstream = Client::over(upstream);
+    let sent = upstream.send_some(&vec![0; MUCH], Duration::from_millis(300));
+    assert!(sent < MUCH, "all of it was taken");
+    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    upstream.reset();
+    assert_nothing_held(&daemon);
+    drop(caller);
 }
 
 #[test]

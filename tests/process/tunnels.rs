@@ -369,6 +369,20 @@ fn a_broken_tunnel_resets_its_stream_and_the_other_way_round() {
     link.send(&Frame::reset(1, 8));
     assert_eq!(upstream.drain(), (Vec::new(), Err(Stop::Reset)));
     assert_nothing_held(&daemon);
+
+    // So it is where the whole connection breaks, and what has passed is told all the same.
+    let mut link = connect(&daemon, &HANDSHAKE);
+    let (_, mut upstream) = agree(&stage);
+    answer(&mut link);
+    link.send(&Frame::data(1, b"half a", false));
+    assert_eq!(upstream.take(6), b"half a");
+    upstream.write(b"word").unwrap();
+    assert_eq!(data(&mut link, 4), b"word");
+    drop(link);
+    assert_eq!(upstream.drain(), (Vec::new(), Err(Stop::Reset)));
+    assert_nothing_held(&daemon);
+    let line = daemon.await_access("what passed", |line| line["bytes_in"] == 6);
+    assert_eq!(line["bytes_out"], 4, "{line}");
 }
 
 #[test]
