@@ -13,6 +13,7 @@ use super::error::{ProxyError, Reason};
 use super::request::REQUEST_ID;
 use super::route::{Destination, Route};
 use super::trial::UploadState;
+use super::websocket::Extended;
 use crate::net::Address;
 use crate::pool::Upload;
 use crate::telemetry::access_log::Entry;
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     /// The caller waits to be told before it sends its body.
     pub(super) expects: bool,
     method: Method,
+    /// Any success is a tunnel to the caller.
+    asks_for_tunnel: bool,
     path: Option<PathAndQuery>,
     request_id: Option<HeaderValue>,
     /// The failover that is asked in place of the route's upstream.
@@ -74,6 +77,8 @@ impl Exchange {
             grpc: false,
             expects: false,
             method: request.method().clone(),
+            asks_for_tunnel: request.method() == Method::CONNECT
+                || request.extensions().get::<Extended>().is_some(),
             path: logged
                 .then(|| request.uri().path_and_query().cloned())
                 .flatten(),
@@ -103,8 +108,8 @@ impl Exchange {
     }
 
     /// Whether the caller asks for a tunnel: then every reply of ours has to be an error.
-    pub(super) fn asks_for_tunnel(&self) -> bool {
-        self.method == Method::CONNECT
+    pub(super) const fn asks_for_tunnel(&self) -> bool {
+        self.asks_for_tunnel
     }
 
     /// Notes the id that the request goes on with.

@@ -46,8 +46,10 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
     // A 2xx would be the beginning of a tunnel.
     let tunnel = exchange.asks_for_tunnel();
     let fallback = fallback.filter(|_| row.side != Side::Downstream && !answered && !tunnel);
+    // So would the 200 of a gRPC status.
+    let grpc = exchange.grpc && !tunnel;
     let (status, content_type, body) = match fallback {
-        _ if exchange.grpc => (
+        _ if grpc => (
             StatusCode::OK,
             HeaderValue::from_static("application/grpc"),
             Bytes::new(),
@@ -61,7 +63,6 @@ pub(super) fn local(error: ProxyError, mut exchange: Exchange) -> Response<Respo
     };
     exchange.reply(status.as_u16(), row.reason);
     let unread = exchange.unread;
-    let grpc = exchange.grpc;
     let mut response = Response::new(ResponseBody::local(body, exchange));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -186,6 +186,7 @@ pub(super) fn survey<B>(
     }
     survey.has_crumbs = cookies > 1;
     if request.extensions().get::<Extended>().is_some() {
+        survey.grpc = false;
         if request.method() == Method::CONNECT {
             return Err(ProxyError::UnknownProtocol);
         }

@@ -344,6 +344,12 @@ fn a_fallback_never_answers_for_a_tunnel() {
     ];
     let answer = client(&daemon).call("CONNECT", &target, &fields, b"");
     assert_row(&answer.unwrap(), ProxyError::ConnectFailed);
+    // Nor does a status of gRPC, where the request is refused before anybody knew what it is.
+    let other = [("host", "other"), fields[1]];
+    let answer = client(&daemon)
+        .call("CONNECT", &target, &other, b"")
+        .unwrap();
+    assert_eq!(answer.status, 400, "{answer:?}");
     assert_eq!(ask(&mut client(&daemon), &target, "/").status, 200);
 }
 

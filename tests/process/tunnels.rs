@@ -420,6 +420,23 @@ fn a_reset_behind_an_end_breaks_the_other_side_off_at_once() {
 }
 
 #[test]
+fn no_reply_of_ours_is_taken_for_a_tunnel() {
+    let refusing = Refusing::start();
+    let daemon = Daemon::proxying(
+        &[refusing.url()],
+        "fallback = { status = 200, body = \"{}\" }",
+    );
+    let grpc: (&[u8], &[u8]) = (b"content-type", b"application/grpc");
+    for more in [None, Some(grpc)] {
+        let mut fields = HANDSHAKE.to_vec();
+        fields.extend(more);
+        let message = connect(&daemon, &fields).message(1);
+        assert_eq!(message.status(), 502, "{message:?}");
+    }
+    assert_nothing_held(&daemon);
+}
+
+#[test]
 fn an_extended_connect_that_leads_nowhere_is_told_so() {
     let stage = Stage::open();
     let daemon = daemon(&stage, "", "");
