@@ -191,7 +191,12 @@ fn framed(response: Response<ResponseBody>, is_head: bool) -> (Response<()>, Opt
     {
         headers.insert(header::DATE, date);
     }
-    let has_body = !is_head && !body.is_end_stream();
+    // HTTP/1 has none in them by its framing; here it would be one (RFC 9110 §6.4.1).
+    let never = matches!(
+        head.status,
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let has_body = !is_head && !never && !body.is_end_stream();
     if has_body
         && let Some(length) = body.size_hint().exact()
         && !headers.contains_key(header::CONTENT_LENGTH)

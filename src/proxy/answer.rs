@@ -129,8 +129,13 @@ impl Answer {
             *response.headers_mut() = head.headers;
             *response.extensions_mut() = head.extensions;
         }
+        let has_no_length = response.status() == StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
         request::clean(headers);
+        if has_no_length {
+            // Some would wait for as much (RFC 9110 §8.6).
+            headers.remove(header::CONTENT_LENGTH);
+        }
         if via {
             forwarded::add_via(headers, version);
         }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use h2::Reason;
 use http::Version;
@@ -10,8 +11,8 @@ use outrigger::proxy::error::ProxyError;
 use outrigger::tls::Offer;
 use outrigger::tls::server::Server;
 
-use crate::expect::{ABORTED, API, ATTEMPTS, RESENDS, assert_nothing_held, assert_row};
-use crate::h2raw::{End, Frame, Link};
+use crate::expect::{ABORTED, API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
+use crate::h2raw::{End, Frame, HEADERS, Link};
 use crate::headers::accept_http2;
 use crate::support::PATIENCE;
 use crate::support::client::get;
@@ -123,6 +124,44 @@ fn a_refusal_is_no_evidence_and_has_a_name() {
     let daemon = daemon(&upstream.url(), "");
     assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamRefused);
     daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn an_answer_that_has_no_content_goes_on_without_what_came_in_it() {
+    let stage = Stage::open();
+    let daemon = daemon(&stage.url(), "");
+    let mut upstream: Option<Link> = None;
+    for (status, length) in [(b"204", None), (b"304", Some("4"))] {
+        let mut caller = daemon.client();
+        caller.request("GET", "/", &[], b"");
+        let mut over_http2 = Link::connect(daemon.api(), PATIENCE);
+        let fields: [(&[u8], &[u8]); 4] = [
+            (b":method", b"GET"),
+            (b":scheme", b"http"),
+            (b":authority", b"a"),
+            (b":path", b"/"),
+        ];
+        over_http2.send(&Frame::headers(1, &fields, true));
+        let upstream = upstream.get_or_insert_with(|| {
+            let socket = stage.accept().stream().try_clone().expect("a socket");
+            Link::accept(socket, &[], PATIENCE).expect("HTTP/2")
+        });
+        for _ in 0..2 {
+            let stream = upstream.request().expect("a request");
+            let fields: [(&[u8], &[u8]); 2] = [(b":status", status), (b"content-length", b"4")];
+            upstream.send(&Frame::headers(stream, &fields, false));
+            upstream.send(&Frame::data(stream, b"none", true));
+        }
+        let response = caller.response("GET").expect("a whole response");
+        assert_eq!(response.field("content-length"), length, "{response:?}");
+        let head = over_http2.next().expect("an answer");
+        assert_eq!(head.kind, HEADERS);
+        assert!(head.has(crate::h2raw::END_STREAM), "{head:?}");
+        // The connection goes on.
+        assert!(!caller.answers_within(Duration::from_millis(50)));
+    }
+    drop(upstream);
     assert_nothing_held(&daemon);
 }
 
