@@ -335,6 +335,14 @@ impl Connection {
         }
     }
 
+    /// Whether it is a stream that the upstream has not processed, as it said when it took leave.
+    pub fn was_turned_away(&mut self) -> bool {
+        match &mut self.carrier {
+            Carrier::Http2 { slot, .. } => slot.said_farewell(),
+            Carrier::Http1 { .. } => false,
+        }
+    }
+
     /// Whether it is a stream of HTTP/2.
     pub const fn is_stream(&self) -> bool {
         matches!(self.carrier, Carrier::Http2 { .. })

@@ -269,6 +269,11 @@ impl Slot {
         is_closing(&mut self.sender)
     }
 
+    /// Whether the upstream has said so.
+    pub(super) fn said_farewell(&mut self) -> bool {
+        said_farewell(&mut self.sender)
+    }
+
     /// Whether the connection lives, as far as is known. Its task may not have been told yet of
     /// what the kernel has.
     ///

@@ -162,7 +162,11 @@ impl Attempt<'_, '_> {
                 Err(SendError::Unsent(back)) => {
                     outgoing.give_back(*back);
                     if !doubtful {
-                        return Err(ProxyError::UpstreamClosed.into());
+                        return Err(if connection.was_turned_away() {
+                            ProxyError::UpstreamRefused.into()
+                        } else {
+                            ProxyError::UpstreamClosed.into()
+                        });
                     }
                 }
                 Err(SendError::Refused(back)) => {

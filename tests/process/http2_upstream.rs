@@ -11,8 +11,8 @@ use outrigger::proxy::error::ProxyError;
 use outrigger::tls::Offer;
 use outrigger::tls::server::Server;
 
-use crate::expect::{ABORTED, API, ATTEMPTS, IN_FLIGHT, RESENDS, assert_nothing_held, assert_row};
-use crate::h2raw::{End, Frame, HEADERS, Link};
+use crate::expect::{ABORTED, API, ATTEMPTS, RESENDS, assert_nothing_held, assert_row};
+use crate::h2raw::{End, Frame, GOAWAY, HEADERS, Link};
 use crate::headers::accept_http2;
 use crate::support::PATIENCE;
 use crate::support::client::get;
@@ -124,6 +124,24 @@ fn a_refusal_is_no_evidence_and_has_a_name() {
     let daemon = daemon(&upstream.url(), "");
     assert_row(&get(daemon.api(), "/"), ProxyError::UpstreamRefused);
     daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_farewell_in_place_of_an_answer_is_a_refusal() {
+    let stage = Stage::open();
+    let daemon = daemon(&stage.url(), "");
+    let mut caller = daemon.client();
+    caller.request("GET", "/", &[], b"");
+    let socket = stage.accept().stream().try_clone().expect("a socket");
+    let mut upstream = Link::accept(socket, &[], PATIENCE).expect("HTTP/2");
+    upstream.request().expect("a request");
+    // None of the streams was processed.
+    upstream.send(&Frame::new(GOAWAY, 0, 0, &[0; 8]));
+    let response = caller.response("GET").expect("a response");
+    assert_row(&response, ProxyError::UpstreamRefused);
+    daemon.await_metric(ATTEMPTS, &[API, ("verdict", "ignored")], 1.0);
+    drop(upstream);
     assert_nothing_held(&daemon);
 }
 
