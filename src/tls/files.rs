@@ -6,7 +6,7 @@
 //! the other is taken up once both are there. Reading blocks: off the request path only.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -169,6 +169,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Problem> {
         _ => Problem::Unreadable(error.to_string()),
     };
     let mut content = Vec::new();
+    // To open a pipe waits for whoever writes to it, and with us waits the thread that accepts.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Problem::Unreadable("not a regular file".to_owned()));
+    }
     let file = File::open(path).map_err(failed)?;
     let read = file.take(MAX_BYTES + 1).read_to_end(&mut content);
     if read.map_err(failed)? as u64 > MAX_BYTES {

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
@@ -399,6 +400,19 @@ fn a_pair_that_does_not_fit_keeps_the_old_one() {
     fs::write(edge.folder.path().join("tls.crt"), &other.cert).unwrap();
     edge.await_shown(&other);
     edge.reloaded("taken", 1.0);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
+    let upstream = Upstream::answering("fine");
+    let edge = Edge::new(&upstream, "", "");
+    let cert = edge.folder.path().join("tls.crt");
+    fs::remove_file(&cert).unwrap();
+    let made = Command::new("mkfifo").arg(&cert).status().unwrap();
+    assert!(made.success());
+    let message = "TLS files refused, those before them stay in use";
+    edge.daemon.await_logged(message, 1);
+    assert!(edge.call(&edge.trust()).unwrap().sees(&edge.leaf));
 }
 
 #[test]
