@@ -14,11 +14,12 @@ TOOLS = SCRATCH / "tools"
 
 LOADGEN = TOOLS / "release" / "loadgen"
 BACKEND = TOOLS / "release" / "backend"
+SWAPLOAD = TOOLS / "release" / "swapload"
 
 
-def tools():
-    """Brings the load generator and the backend up to date."""
-    command = ["cargo", "build", "--release", "--locked", "--quiet"]
+def tools(*features):
+    """Brings the load generator and the backend up to date, and what these features add."""
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--features", ",".join(features)]
     environment = dict(os.environ, CARGO_TARGET_DIR=str(TOOLS))
     subprocess.run(command, check=True, cwd=HERE, env=environment)
 
