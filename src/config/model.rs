@@ -4,17 +4,25 @@
 //! inheritance (`defaults` → upstream → route) has already happened: a value here is the value
 //! that applies.
 
+mod policies;
+mod protocols;
+
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::policies::{
+    Adaptive, Breaker, Bulkhead, Class, Ejection, Fallback, Fault, Hedge, Mode, Priority,
+    RateLimit, Retry, Timeouts,
+};
+pub use self::protocols::{
+    Forward, Forwarding, Http2, ListenerTls, Protocol, TlsVersion, UpstreamTls,
+};
 use crate::balance;
 use crate::net::Address;
-use crate::resilience::{
-    adaptive, breaker, budget, classify, ejection, fault, hedge, rate_limit, retry,
-};
+use crate::resilience::budget;
 
 /// The whole of one configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,99 +182,6 @@ impl Downstream {
     }
 }
 
-/// What is spoken on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// By TLS, what ALPN agrees on. Without, what the caller's first bytes say on a listener, and
-    /// HTTP/1.1 to an upstream.
-    Auto,
-    /// HTTP/1.1 alone.
-    Http1,
-    /// HTTP/2 alone, without TLS by prior knowledge.
-    Http2,
-    /// Bytes.
-    Tcp,
-}
-
-/// `http2` table of a listener's `downstream` and of an upstream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Http2 {
-    /// Streams open at once on one connection.
-    pub max_streams: u32,
-    /// Bytes that the peer may send ahead on one stream.
-    pub stream_window: u32,
-    /// Bytes that the peer may send ahead on all streams of a connection.
-    pub connection_window: u32,
-    /// A connection that was silent for this long is asked for a sign of life; `None` is `"off"`.
-    pub ping_interval: Option<Duration>,
-    /// One that gives no sign within this time is closed.
-    pub ping_timeout: Duration,
-}
-
-/// `tls` table of a listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// File with the certificate chain, PEM.
-    pub cert: PathBuf,
-    /// File with its private key, PEM.
-    pub key: PathBuf,
-    /// File with the roots that a caller's certificate must lead to, PEM; `None`: none is asked for.
-    pub client_ca: Option<PathBuf>,
-    /// Oldest version that is spoken.
-    pub min_version: TlsVersion,
-}
-
-/// `tls` table of an upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpstreamTls {
-    /// File with the roots to trust, PEM; `None`: those of the system.
-    pub ca: Option<PathBuf>,
-    /// Name to ask for and to check; `None`: that of the endpoint.
-    pub server_name: Option<String>,
-    /// File with our certificate chain, PEM.
-    pub cert: Option<PathBuf>,
-    /// File with its private key, PEM. Given where `cert` is, and not otherwise.
-    pub key: Option<PathBuf>,
-    /// Oldest version that is spoken.
-    pub min_version: TlsVersion,
-    /// SHA-256 of the public keys of which the upstream must have one; empty: any.
-    pub pins: Vec<[u8; 32]>,
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    V1_2,
-    /// TLS 1.3.
-    V1_3,
-}
-
-/// `forwarding` table: what an upstream is told about the way that a request came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Forwarding {
-    /// `Via` (RFC 9110 §7.6.3).
-    pub via: bool,
-    /// `Forwarded` (RFC 7239).
-    pub forwarded: bool,
-    /// `X-Forwarded-For`, `-Proto` and `-Host`.
-    pub x_forwarded: bool,
-}
-
-/// `forward` table: the upstream is whatever host the caller names.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Forward {
-    /// Targets that may be reached, as host patterns with ports.
-    pub allow: Vec<String>,
-    /// Networks and addresses that may be reached although they are link-local, loopback or those
-    /// of a metadata service.
-    pub allow_addresses: Vec<String>,
-    /// Targets that are kept at once, each with its own bulkhead, breaker and connections.
-    pub max_targets: usize,
-    /// A target that nobody asked for is forgotten after this long.
-    pub idle_timeout: Duration,
-}
-
 /// One match rule and where it leads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
@@ -410,164 +325,4 @@ pub enum HostHeader {
     Preserve,
     /// This value.
     Literal(String),
-}
-
-/// Whether a policy acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// It decides.
-    Enforce,
-    /// It decides and counts what it would have done; the request passes.
-    Observe,
-    /// It is not consulted.
-    Off,
-}
-
-/// `bulkhead` table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bulkhead {
-    /// Whether `max_requests` and the queue act. The connection cap always does.
-    pub mode: Mode,
-    /// Requests in flight, process-wide, until the end of the response body.
-    pub max_requests: usize,
-    /// Requests waiting for a slot; beyond it they are refused at once.
-    pub max_queued: usize,
-    /// Longest wait for a slot, and then for a connection.
-    pub queue_timeout: Duration,
-    /// Open upstream connections, process-wide.
-    pub max_connections: usize,
-    /// Idle upstream connections kept, process-wide.
-    pub max_idle: usize,
-    /// An idle connection is closed after this long.
-    pub idle_timeout: Duration,
-    /// A connection is not reused past this age (10 % jitter, shortening); `None` is `"off"`.
-    pub max_age: Option<Duration>,
-}
-
-/// `timeouts` table. `None` is `"off"`, and what is of no use to a TCP upstream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Timeouts {
-    /// Dial to usable connection.
-    pub connect: Option<Duration>,
-    /// Dispatch of an attempt to its response head, on the attempt clock; `connect` for a TCP
-    /// upstream.
-    pub first_byte: Option<Duration>,
-    /// Request head received to response head sent: queue and all attempts.
-    pub request: Option<Duration>,
-    /// No byte in either direction while a body flows.
-    pub stream_idle: Option<Duration>,
-    /// No byte in either direction of an upgraded connection, a CONNECT or a TCP upstream.
-    pub tunnel_idle: Option<Duration>,
-    /// Request head received to end of response body; expiry aborts.
-    pub total: Option<Duration>,
-    /// Lower-case name of the field that carries the caller's remaining time in milliseconds.
-    pub deadline_header: Option<String>,
-}
-
-/// `breaker` table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Breaker {
-    /// Whether it acts.
-    pub mode: Mode,
-    /// The machine's settings (`slow_call` is resolved: half of `first_byte` unless given).
-    pub settings: breaker::Settings,
-    /// Which responses are failures and which are no evidence.
-    pub rules: classify::Rules,
-    /// A body that still flows this long after its head is a success.
-    pub settle_after: Duration,
-}
-
-/// `fallback` table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fallback {
-    /// Status, 200-599.
-    pub status: u16,
-    /// Body, sent as it is.
-    pub body: String,
-    /// `content-type` of the body.
-    pub content_type: String,
-}
-
-/// `retry` table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Retry {
-    /// Whether it acts: never beside a hedge that is enforced. With `Off` the settings still say
-    /// what a hedge may follow up, and what is kept for it.
-    pub mode: Mode,
-    /// Which outcomes, how often, after how long.
-    pub settings: retry::Settings,
-    /// Whether the upstream honours idempotency keys, so that a keyed request is idempotent.
-    pub honours_idempotency_key: bool,
-    /// Whether requests that need a key and have none are given one.
-    pub mint_idempotency_key: bool,
-    /// Lower-case name of the field that carries the key.
-    pub idempotency_key_header: String,
-}
-
-/// `hedge` table; there is none in mode `off`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Hedge {
-    /// Whether it acts.
-    pub mode: Mode,
-    /// When and how many.
-    pub settings: hedge::Settings,
-}
-
-/// `rate_limit` table; there is none in mode `off`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RateLimit {
-    /// Whether it acts.
-    pub mode: Mode,
-    /// The bucket.
-    pub settings: rate_limit::Settings,
-}
-
-/// `priority` table; there is none in mode `off`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Priority {
-    /// Whether it acts.
-    pub mode: Mode,
-    /// Lower-case name of the field that names the class; `None` if only routes do.
-    pub header: Option<String>,
-    /// The classes, in the order of the file; at least one.
-    pub classes: Vec<Class>,
-    /// Class of requests that name none, or one that there is not: index into `classes`.
-    pub default: usize,
-}
-
-/// One class of requests.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Class {
-    /// Its name, as the field and routes give it.
-    pub name: Arc<str>,
-    /// Reserved share of slots and queue places, thousandths of a percent. All together are at
-    /// most the whole.
-    pub share: u32,
-}
-
-/// `adaptive` table; there is none in mode `off`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adaptive {
-    /// Whether it acts; `Observe` unless the file says otherwise.
-    pub mode: Mode,
-    /// How the limit follows.
-    pub settings: adaptive::Settings,
-}
-
-/// `ejection` table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ejection {
-    /// Whether it acts.
-    pub mode: Mode,
-    /// When and for how long.
-    pub settings: ejection::Settings,
-}
-
-/// An item of `faults`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fault {
-    /// What and to which requests.
-    pub settings: fault::Settings,
-    /// When it ends, since the Unix epoch.
-    pub until: Duration,
 }
