@@ -142,6 +142,14 @@ impl Upload {
     }
 }
 
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload")
+            .field("empty", &self.is_empty())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Default for Upload {
     fn default() -> Self {
         Self::empty()

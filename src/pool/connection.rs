@@ -1,39 +1,24 @@
 //! One connection: an exchange on it, and what becomes of it afterwards.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::TRANSFER_ENCODING;
-use http::{HeaderValue, Request, Response};
-use http_body::Body;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
-use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
+use http::{Request, Response};
 
-use super::dial;
 use super::extended::{self, Extended};
+use super::http1::{self, Lease, Shelved};
 use super::http2;
 use super::interim::Interim;
 use super::persistence::{Persistence, persistence};
 use super::shared::{Shared, Slot};
 use super::stream::{self, Uploading};
-use super::{
-    Closed, Dialing, Download, Inbound, Observer, Place, Pool, Raw, Socket, Spoken, Stream, Upload,
-    Way,
-};
-use crate::lifecycle::tasks;
-use crate::net::{Address, Rewound, SocketStream, Tap, Tapped};
+use super::{Closed, Dialing, Download, Inbound, Pool, Raw, Spoken, Upload, Way};
 use crate::tls;
 
 /// Largest response head, bytes; also bounds what is buffered of a body. hyper would grow to 408 KiB.
 pub(super) const MAX_BUFFER: usize = 64 * 1024;
-
-/// Fields in a response head.
-const MAX_HEADERS: usize = 128;
 
 /// What carries one exchange: a connection, or a stream of one. Dropping it closes it, a stream
 /// alone.
@@ -64,61 +49,8 @@ pub(super) enum Fresh {
     Http2(Shared),
 }
 
-/// A connection without an exchange, as the shelf keeps it.
-pub(super) struct Shelved {
-    lease: Box<Lease>,
-    pub(super) since: Instant,
-    pub(super) expires: Instant,
-}
-
 /// A kept connection on its way to another exchange. Dropping it closes it.
 pub struct Idle(Connection);
-
-/// The hold on a connection's task; dropping it ends the task and so closes the socket.
-pub(super) struct Lease {
-    sender: SendRequest<Upload>,
-    task: AbortHandle,
-    /// Set where the next response may turn the connection into a tunnel.
-    upgrades: Arc<AtomicBool>,
-    /// What is left of the connection then.
-    left: Option<oneshot::Receiver<Left>>,
-    pub(super) peek: Option<Weak<SocketStream>>,
-    /// Whether a byte came in since the last request was handed over.
-    seen: Arc<AtomicBool>,
-    endpoint: Address,
-    worker: usize,
-    retires: Option<Instant>,
-    observer: Arc<dyn Observer>,
-    /// What the observer is told when this is dropped, wherever that happens.
-    pub(super) why: Closed,
-}
-
-/// What an upgrade leaves of a connection.
-struct Left {
-    stream: Rewound<Box<dyn Stream>>,
-    place: Place,
-}
-
-/// Remembers that something came in.
-struct Seen(Arc<AtomicBool>);
-
-impl Tap for Seen {
-    /// A response that nobody reads is held in two pieces of this. One less than 16 KiB, as the
-    /// library doubles its buffer whenever a read fills it.
-    const MOST: usize = 16 * 1024 - 1;
-
-    fn read(&self, _: &[u8]) -> bool {
-        self.0.store(true, Relaxed);
-        true
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.task.abort();
-        self.observer.closed(self.why);
-    }
-}
 
 /// Why an exchange brought no response head.
 #[derive(Debug)]
@@ -144,14 +76,6 @@ pub enum SendError {
     Upload,
 }
 
-impl std::fmt::Debug for Upload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upload")
-            .field("empty", &self.is_empty())
-            .finish_non_exhaustive()
-    }
-}
-
 /// Opens a connection, and starts its task.
 ///
 /// # Errors
@@ -170,7 +94,7 @@ pub(super) async fn open(dialing: Dialing, way: &Arc<Way>) -> io::Result<Fresh> 
     let opened = match socket.protocol {
         Spoken::Http1 => {
             pool.observer.opened(now.saturating_duration_since(started));
-            Fresh::Http1(http1(dialing, socket, now).await?)
+            Fresh::Http1(http1::open(dialing, socket, now).await?)
         }
         Spoken::Http2 => {
             let shared = told(http2::open(dialing, socket, now).await, &pool)?;
@@ -198,7 +122,7 @@ pub(super) async fn open_http1(dialing: Dialing, way: &Arc<Way>) -> io::Result<C
     let socket = told(dialed, &pool)?;
     let now = crate::time::now();
     pool.observer.opened(now.saturating_duration_since(started));
-    let opened = http1(dialing, socket, now).await?;
+    let opened = http1::open(dialing, socket, now).await?;
     Ok(Connection::http1(opened, pool, false))
 }
 
@@ -209,80 +133,6 @@ fn told<T>(opened: io::Result<T>, pool: &Pool) -> io::Result<T> {
             pool.observer.tls_failed(reason);
         }
     })
-}
-
-/// Starts the task of a fresh socket.
-async fn http1(dialing: Dialing, socket: Socket, now: Instant) -> io::Result<Shelved> {
-    let Dialing {
-        pool,
-        place,
-        endpoint,
-        worker,
-    } = dialing;
-    let seen = Arc::new(AtomicBool::new(false));
-    let Socket { stream, peek, .. } = socket;
-    let wire = Tapped {
-        stream,
-        tap: Seen(Arc::clone(&seen)),
-    };
-    let (sender, connection) = Builder::new()
-        .max_buf_size(MAX_BUFFER)
-        .max_headers(MAX_HEADERS)
-        .preserve_header_case(pool.settings.keeps_header_case)
-        .handshake(TokioIo::new(wire))
-        .await
-        .map_err(io::Error::other)?;
-    let upgrades = Arc::new(AtomicBool::new(false));
-    let (leave, left) = oneshot::channel();
-    let upgraded = Arc::clone(&upgrades);
-    let task = tasks::spawn_local("upstream connection", async move {
-        // Its failure reaches whoever waits for a response; nobody else cares.
-        let ended = connection.without_shutdown().await;
-        match ended {
-            Ok(parts) if upgraded.load(Relaxed) => {
-                let stream = parts.io.into_inner().stream;
-                let _ = leave.send(Left {
-                    stream: Rewound::new(parts.read_buf, stream),
-                    place,
-                });
-            }
-            Ok(parts) => {
-                let _ = parts.io.into_inner().shutdown().await;
-                // The socket is closed by now: only then is its place free.
-                drop(place);
-            }
-            Err(_) => drop(place),
-        }
-    });
-    let retires = retires(&pool, now);
-    let lease = Box::new(Lease {
-        sender,
-        task: task.abort_handle(),
-        upgrades,
-        left: Some(left),
-        peek: peek.as_ref().map(Arc::downgrade),
-        seen,
-        endpoint,
-        worker,
-        retires,
-        observer: Arc::clone(&pool.observer),
-        why: Closed::Abandoned,
-    });
-    let kept = now + pool.limits().idle_timeout;
-    Ok(Shelved {
-        lease,
-        since: now,
-        expires: retires.map_or(kept, |retires| retires.min(kept)),
-    })
-}
-
-/// Says how a body ends that came without a length, as HTTP/2 allows: hyper would send none with a
-/// GET or a HEAD.
-fn frame(request: &mut Request<Upload>) {
-    if !request.body().is_empty() && request.body().size_hint().exact().is_none() {
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
-    }
 }
 
 /// When a connection that is opened now takes no more exchanges.
@@ -327,9 +177,7 @@ impl Connection {
     pub fn may_upgrade(&mut self) {
         match &mut self.carrier {
             Carrier::Http1 { lease, .. } => {
-                if let Some(lease) = lease {
-                    lease.upgrades.store(true, Relaxed);
-                }
+                lease.iter().for_each(|lease| lease.may_upgrade(true));
             }
             Carrier::Http2 { tunnel, .. } => *tunnel = Extended::Asked,
         }
@@ -354,18 +202,13 @@ impl Connection {
     ///
     /// Dropping the future closes the connection.
     pub async fn into_raw(self) -> Option<Raw> {
-        let lease = match self.carrier {
-            Carrier::Http1 { lease, .. } => lease,
-            Carrier::Http2 { tunnel, slot, .. } => {
-                let Extended::Open(duplex, resets) = tunnel else {
-                    return None;
-                };
-                return Some(Raw::stream(duplex, resets, slot));
-            }
-        };
-        let mut lease = lease?;
-        let Left { stream, place } = lease.left.take()?.await.ok()?;
-        Some(Raw::upgraded(stream, place, lease))
+        match self.carrier {
+            Carrier::Http1 { lease, .. } => lease?.into_raw().await,
+            Carrier::Http2 { tunnel, slot, .. } => match tunnel {
+                Extended::Open(duplex, resets) => Some(Raw::stream(duplex, resets, slot)),
+                Extended::No | Extended::Asked => None,
+            },
+        }
     }
 
     /// Sends a request and waits for the response head.
@@ -386,14 +229,7 @@ impl Connection {
         let sent = match &mut self.carrier {
             Carrier::Http1 {
                 lease: Some(lease), ..
-            } => {
-                lease.seen.store(false, Relaxed);
-                if let Some(interim) = interim {
-                    interim.tell_of_http1(&mut request);
-                }
-                frame(&mut request);
-                Ok(Sent::Http1(lease.sender.try_send_request(request)))
-            }
+            } => Ok(Sent::Http1(lease.send(request, interim))),
             Carrier::Http1 { lease: None, .. } => Err(SendError::Unsent(Box::new(request))),
             Carrier::Http2 {
                 slot,
@@ -452,7 +288,7 @@ impl Connection {
         match &self.carrier {
             Carrier::Http1 {
                 lease: Some(lease), ..
-            } => lease.seen.load(Relaxed),
+            } => lease.has_heard(),
             _ => false,
         }
     }
@@ -465,12 +301,12 @@ impl Connection {
         };
         let Some(mut lease) = lease else { return };
         // It has become no tunnel, and is none when it ends.
-        lease.upgrades.store(false, Relaxed);
+        lease.may_upgrade(false);
         if !after.persistent {
             lease.why = Closed::Asked;
             return;
         }
-        if lease.sender.is_closed() {
+        if lease.is_closed() {
             lease.why = Closed::Upstream;
             return;
         }
@@ -478,16 +314,7 @@ impl Connection {
         if let Some(theirs) = after.keep_alive {
             kept = kept.min(theirs.saturating_sub(Duration::from_secs(1)));
         }
-        let expires = now + kept;
-        let expires = lease
-            .retires
-            .map_or(expires, |retires| retires.min(expires));
-        let shelved = Shelved {
-            lease,
-            since: now,
-            expires,
-        };
-        pool.checkin(shelved, now);
+        pool.checkin(lease.shelve(kept, now), now);
     }
 }
 
@@ -496,32 +323,6 @@ enum Sent<F> {
     Http1(F),
     Http2(Box<stream::Begun>),
     Extended(Box<extended::Begun>),
-}
-
-impl Shelved {
-    pub(super) fn endpoint(&self) -> &Address {
-        &self.lease.endpoint
-    }
-
-    /// The worker that drives it.
-    pub(super) fn worker(&self) -> usize {
-        self.lease.worker
-    }
-
-    /// Closes it.
-    pub(super) fn close(mut self, why: Closed) {
-        self.lease.why = why;
-    }
-
-    /// Whether its upstream is known to have closed it.
-    pub(super) fn is_dead(&self) -> bool {
-        self.lease.sender.is_closed()
-    }
-
-    /// Whether it is its age that ended it.
-    pub(super) fn too_old(&self, now: Instant) -> bool {
-        self.lease.retires.is_some_and(|at| at <= now)
-    }
 }
 
 impl Idle {
@@ -544,12 +345,7 @@ impl Idle {
         let pool = match &mut connection.carrier {
             Carrier::Http1 { lease, pool, .. } => {
                 let lease = lease.as_mut()?;
-                // What the kernel already has, its task may not have been told of yet.
-                let silent = lease.peek.as_ref().is_none_or(|peek| {
-                    peek.upgrade()
-                        .is_some_and(|socket| dial::is_silent(&socket))
-                });
-                if !(silent && (lease.sender.is_ready() || lease.sender.ready().await.is_ok())) {
+                if !lease.is_alive().await {
                     lease.why = Closed::Upstream;
                     return None;
                 }

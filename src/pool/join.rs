@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::connection::{self, Fresh, Shelved};
+use super::connection::{self, Fresh};
+use super::http1::Shelved;
 use super::shared::{Shared, Slot};
 use super::{Connection, Dialing, Pool, Way};
 use crate::lifecycle::tasks;

@@ -17,6 +17,7 @@ mod connection;
 mod dial;
 mod extended;
 mod gate;
+mod http1;
 mod http2;
 mod inbound;
 mod interim;
@@ -51,7 +52,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use self::connection::Shelved;
+use self::http1::Shelved;
 use self::shared::Slot;
 use self::shelf::{Ask, Shelf, Take};
 use crate::config::model::{Http2, Protocol};

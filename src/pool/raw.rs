@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Lease;
+use super::http1::Lease;
 use super::shared::Slot;
 use super::{Closed, Observer, Place, Stream};
 use crate::net::{Breaks, Resets, Rewound, SocketStream};

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use super::connection::Shelved;
+use super::http1::Shelved;
 use super::join::{Interest, Joined, UnderWay};
 use super::shared::{Hold, Lent, Shared, Slot};
 use super::{Closed, Grant, Place, Want};
