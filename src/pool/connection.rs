@@ -191,6 +191,14 @@ impl Connection {
         }
     }
 
+    /// Its answer was waited for in vain. A stream goes alone, but with it goes the trust in its
+    /// connection, where that was silent all the while.
+    pub fn distrust(&self) {
+        if let Carrier::Http2 { slot, .. } = &self.carrier {
+            slot.distrust();
+        }
+    }
+
     /// Whether it is a stream of HTTP/2.
     pub const fn is_stream(&self) -> bool {
         matches!(self.carrier, Carrier::Http2 { .. })

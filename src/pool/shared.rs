@@ -5,7 +5,7 @@
 //! with the last hold on it its task closes the socket. Invariant: streams in use are at most what
 //! the upstream allows and we are configured for.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(super) struct Hold {
     /// How often something came in.
     reads: Arc<AtomicUsize>,
     earnings: Arc<Earnings>,
+    /// An answer was waited for in vain, and nothing else came meanwhile.
+    silent: AtomicBool,
     why: OnceLock<Closed>,
     /// Tells the task that nobody needs it, and why.
     end: Option<oneshot::Sender<Closed>>,
@@ -68,6 +70,7 @@ impl Hold {
             streams,
             reads,
             earnings,
+            silent: AtomicBool::new(false),
             why: OnceLock::new(),
             end: Some(end),
         })
@@ -192,6 +195,9 @@ impl Shared {
                 Closed::Upstream
             });
         }
+        if self.hold.silent.load(Relaxed) {
+            return Some(Closed::Abandoned);
+        }
         if self.hold.retires.is_some_and(|at| at <= now) {
             return Some(Closed::MaxAge);
         }
@@ -225,6 +231,8 @@ pub(super) struct Slot {
     pool: Arc<Pool>,
     /// Whether the connection had no other when this one was taken.
     was_idle: bool,
+    /// How often something had come in when its request was sent.
+    reads: usize,
 }
 
 impl Slot {
@@ -239,6 +247,7 @@ impl Slot {
             hold,
             pool,
             was_idle,
+            reads: 0,
         }
     }
 
@@ -255,9 +264,18 @@ impl Slot {
         &self.hold.earnings
     }
 
+    /// Has the connection take no more streams, if nothing has come in since the request was sent: it
+    /// may lead nowhere any more.
+    pub(super) fn distrust(&self) {
+        if self.hold.reads.load(Relaxed) == self.reads {
+            self.hold.silent.store(true, Relaxed);
+        }
+    }
+
     /// What is known of the connection's life from now on.
-    pub(super) fn silence(&self) -> Silence {
+    pub(super) fn silence(&mut self) -> Silence {
         let reads = &self.hold.reads;
+        self.reads = reads.load(Relaxed);
         Silence(
             self.was_idle
                 .then(|| (Arc::clone(reads), reads.load(Relaxed))),

@@ -144,7 +144,12 @@ impl Attempt<'_, '_> {
             let mut connection = self.connect(endpoint, fresh, now).await?;
             let doubtful = connection.reused();
             let outgoing = self.address(endpoint, doubtful)?;
-            let sent = self.send(&mut connection, outgoing, now).await?;
+            let sent = self.send(&mut connection, outgoing, now).await;
+            let sent = sent.inspect_err(|Failed(error, _)| {
+                if matches!(error, ProxyError::AttemptTimeout) {
+                    connection.distrust();
+                }
+            })?;
             let broken = self.upload.as_ref().and_then(|upload| upload.broken());
             let mut outgoing = self.call.outgoing.borrow_mut();
             match sent {

@@ -184,6 +184,37 @@ fn an_answer_that_has_no_content_goes_on_without_what_came_in_it() {
 }
 
 #[test]
+fn a_connection_that_fell_silent_takes_no_more_requests() {
+    let upstream = H2Server::start(|nth, _| match nth {
+        1 => Act::Hang,
+        _ => Act::Reply(200, "fine"),
+    });
+    let daemon = daemon(&upstream.url(), "timeouts = { first_byte = \"300ms\" }");
+    assert_eq!(get(daemon.api(), "/").text(), "fine");
+    assert_row(&get(daemon.api(), "/"), ProxyError::AttemptTimeout);
+    assert_eq!(get(daemon.api(), "/").text(), "fine");
+    assert_eq!(upstream.seen().connections, 2);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
+fn a_request_in_vain_is_no_evidence_against_a_connection_that_lives() {
+    let upstream = H2Server::start(|_, head| match head.uri.path() {
+        "/hang" => Act::Hang,
+        _ => Act::Reply(200, "fine"),
+    });
+    let daemon = daemon(&upstream.url(), "timeouts = { first_byte = \"500ms\" }");
+    let mut caller = daemon.client();
+    caller.request("GET", "/hang", &[], b"");
+    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    assert_eq!(get(daemon.api(), "/").text(), "fine");
+    assert_row(&caller.response("GET").unwrap(), ProxyError::AttemptTimeout);
+    assert_eq!(get(daemon.api(), "/").text(), "fine");
+    assert_eq!(upstream.seen().connections, 1);
+    assert_nothing_held(&daemon);
+}
+
+#[test]
 fn an_upgrade_that_the_upstream_cannot_take_is_no_evidence() {
     let upstream = H2Server::start(|_, _| Act::Reply(200, "a page"));
     let daemon = daemon(&upstream.url(), "");
