@@ -23,7 +23,7 @@ use super::stream;
 use super::wire::{FAREWELL, Wire};
 use crate::config::model::Downstream;
 use crate::net::frames::{Flood, FrameLimits, FrameMeter};
-use crate::net::{Tap, Tapped};
+use crate::net::{Tap, Tapped, Turn};
 use crate::pool::{Linger, Lingering, linger};
 use crate::proxy::Caller;
 use crate::proxy::watch::Watch;
@@ -59,6 +59,7 @@ fn builder(settings: &Downstream) -> Builder {
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(streams.max(MIN_RESET_STREAMS))
         .max_local_error_reset_streams(Some(MAX_ERRORS))
+        .data_frame_budget(Turn::data_frame_budget(settings.http2.connection_window))
         // A caller may cancel all that it has before we have looked at any of it; how often it may
         // is the meter's to say.
         .max_pending_accept_reset_streams(streams);
@@ -86,6 +87,7 @@ where
     let life = Rc::new(Life {
         came: Cell::new(now),
         state: Cell::new(State::Opening(now + settings.header_timeout)),
+        turn: Turn::default(),
         meter: RefCell::new(FrameMeter::new(limits, PREFACE, now)),
         header_timeout: settings.header_timeout,
         head: Cell::new(None),
@@ -175,6 +177,7 @@ pub(super) struct Life {
     /// When a byte came last.
     came: Cell<Instant>,
     state: Cell<State>,
+    turn: Turn,
     meter: RefCell<FrameMeter>,
     header_timeout: Duration,
     /// The head that has begun and not ended, by its number, and until when it may take.
@@ -197,8 +200,13 @@ enum State {
 }
 
 impl Tap for Rc<Life> {
+    fn may_read(&self) -> bool {
+        self.turn.may_read()
+    }
+
     fn read(&self, bytes: &[u8]) -> bool {
         let now = time::now();
+        self.turn.read(bytes.len());
         self.came.set(now);
         let mut meter = self.meter.borrow_mut();
         let is_calm = meter.feed(bytes, now).is_ok();
@@ -260,6 +268,7 @@ struct Serving<'c, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     /// Streams first, then the socket: what they have written leaves in the same turn.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        self.life.turn.begin();
         let fired = self.alarm().fired();
         if fired > self.seen {
             self.seen = fired;

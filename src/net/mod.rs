@@ -26,7 +26,7 @@ pub use listen::{Bound, Listening};
 pub(crate) use preface::sniff;
 pub use shared::Shared;
 pub use stream::{Detached, SocketStream};
-pub(crate) use tap::{Rewound, Tap, Tapped};
+pub(crate) use tap::{Rewound, Tap, Tapped, Turn};
 
 /// Where a connection of a caller comes from and goes to; nothing of a Unix socket.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,6 @@
 //! What passes a socket: a byte stream that tells somebody when bytes move.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,6 +13,11 @@ pub(crate) trait Tap {
     /// Bytes of one read, at most.
     const MOST: usize = usize::MAX;
 
+    /// Whether more may be read before the task has had another turn, for which it is woken
+    /// otherwise.
+    fn may_read(&self) -> bool {
+        true
+    }
     /// A read brought bytes. Says whether they are passed on; where they are not, nothing is read
     /// any more until something else wakes the task.
     fn read(&self, bytes: &[u8]) -> bool;
@@ -19,6 +25,42 @@ pub(crate) trait Tap {
     fn wrote(&self, _bytes: usize) {}
     /// All that was to be written is.
     fn flushed(&self) {}
+}
+
+/// What a turn of an HTTP/2 connection's task has read.
+///
+/// The library takes in all that a socket has before a stream's reader has its turn, and counts
+/// small DATA frames that nobody has read yet as a flood. So a turn reads no more than [`Turn::MOST`]:
+/// frames that are read as they come never add up.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(Cell<usize>);
+
+impl Turn {
+    /// Octets that one turn reads, or a read more: as much as the window of a stream, in which
+    /// there are 6554 DATA frames at the most.
+    pub(crate) const MOST: usize = 64 * 1024;
+
+    /// What the octets of unread DATA frames may lack to 256 in each before it is a flood: as much
+    /// again as the window, and all that one turn may bring, whatever the window.
+    pub(crate) fn data_frame_budget(connection_window: u32) -> usize {
+        let window = usize::try_from(connection_window).unwrap_or(usize::MAX);
+        window.max(Self::MOST / 10 * 256)
+    }
+
+    /// Begins the next one.
+    pub(crate) fn begin(&self) {
+        self.0.set(0);
+    }
+
+    /// A read brought so many octets.
+    pub(crate) fn read(&self, octets: usize) {
+        self.0.set(self.0.get().saturating_add(octets));
+    }
+
+    /// Whether it is not over.
+    pub(crate) fn may_read(&self) -> bool {
+        self.0.get() < Self::MOST
+    }
 }
 
 /// Passes everything through.
@@ -33,6 +75,10 @@ impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.tap.may_read() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let result = if buf.remaining() > T::MOST {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(T::MOST));

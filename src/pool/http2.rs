@@ -27,7 +27,7 @@ use super::{Closed, Dialing, Place, Pool, Socket, Stream};
 use crate::config::model::Http2;
 use crate::lifecycle::tasks;
 use crate::net::frames::{Earnings, Flood, FrameLimits, FrameMeter};
-use crate::net::{Address, Tap, Tapped};
+use crate::net::{Address, Tap, Tapped, Turn};
 use crate::telemetry::limited::Limited;
 use crate::{time, tls};
 
@@ -46,13 +46,19 @@ struct Heard {
     at: Cell<Instant>,
     /// How often.
     reads: Arc<AtomicUsize>,
+    turn: Turn,
     meter: RefCell<FrameMeter>,
     earnings: Arc<Earnings>,
 }
 
 impl Tap for Rc<Heard> {
+    fn may_read(&self) -> bool {
+        self.turn.may_read()
+    }
+
     fn read(&self, bytes: &[u8]) -> bool {
         let now = time::now();
+        self.turn.read(bytes.len());
         self.at.set(now);
         self.reads.fetch_add(1, Relaxed);
         let mut meter = self.meter.borrow_mut();
@@ -70,6 +76,7 @@ fn builder(settings: &Http2) -> Builder {
         .initial_window_size(settings.stream_window)
         .initial_connection_window_size(settings.connection_window)
         .max_header_list_size(u32::try_from(MAX_BUFFER).unwrap_or(u32::MAX))
+        .data_frame_budget(Turn::data_frame_budget(settings.connection_window))
         .max_send_buffer_size(MAX_SEND_BUFFER)
         .max_concurrent_reset_streams(MAX_RESET_STREAMS)
         // What we refuse of an upstream ends a stream, however often it happens in a day.
@@ -97,6 +104,7 @@ pub(super) async fn open(dialing: Dialing, socket: Socket, now: Instant) -> io::
     let heard = Rc::new(Heard {
         at: Cell::new(now),
         reads: Arc::clone(&reads),
+        turn: Turn::default(),
         meter: RefCell::new(FrameMeter::new(limits, 0, now)),
         earnings: Arc::clone(&earnings),
     });
@@ -219,6 +227,7 @@ impl Driver {
 
     /// Drives the connection to its end, which is why it came.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        self.vigil.heard.turn.begin();
         if let Some(ended) = &mut self.ended
             && let Poll::Ready(why) = Pin::new(ended).poll(cx)
         {

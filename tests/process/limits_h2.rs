@@ -164,6 +164,31 @@ fn a_caller_that_floods_us_is_told_to_calm_down_and_let_go_of() {
 }
 
 #[test]
+fn a_burst_of_small_pieces_that_are_read_as_they_come_is_no_flood() {
+    const PIECES: usize = 20_000;
+    let upstream = Upstream::start(|_| {
+        let reply = crate::support::upstream::reply(200, "read");
+        [vec![Step::ReadBody], reply].concat()
+    });
+    let daemon = daemon(&upstream);
+    let mut link = Link::connect(daemon.api(), PATIENCE);
+    let ids = [1, 3];
+    let heads = ids.map(|stream| Frame::headers(stream, &HANG, false).encode());
+    let piece = ids.map(|stream| Frame::data(stream, b"x", false).encode());
+    let pieces = piece.concat().repeat(PIECES);
+    let ends = ids.map(|stream| Frame::data(stream, b"", true).encode());
+    // Of both at once: more than may wait unread in a connection, and all of it is read at once.
+    link.write(&[heads.concat(), pieces, ends.concat()].concat());
+    for stream in ids {
+        let message = link.message(stream);
+        assert_eq!(message.status(), 200, "{:?}", message.end);
+    }
+    let seen = upstream.seen().requests;
+    assert!(seen.iter().all(|seen| seen.length == PIECES as u64));
+    daemon.await_metric(FLOODS, &[], 0.0);
+}
+
+#[test]
 fn an_index_bomb_is_no_larger_than_the_head_that_it_makes() {
     let upstream = hangs();
     let daemon = daemon(&upstream);
