@@ -1,13 +1,14 @@
 //! One HTTP/1 connection of a caller.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Request, Response, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1::Builder;
@@ -47,19 +48,25 @@ where
         // The watch bounds the head and the pause before it, with one timer.
         .header_read_timeout(None);
     let metrics = caller.listener.metrics.clone();
-    let socket = caller.ends.socket().filter(|_| !settings.half_close);
+    let socket = caller.ends.socket();
+    let watched = socket.as_deref().filter(|_| !settings.half_close);
     let caller = Rc::new(caller);
+    // The answer that is being sent has neither a length nor chunks: its end is that of the connection.
+    let is_open_ended = Cell::new(false);
     let tunnel: RefCell<Option<Box<Tunnel>>> = RefCell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
+        let knows_chunks = request.version() > Version::HTTP_10;
         let request = request.map(|body| Upload::new(Inbound::Http1(body)));
+        let (tunnel, is_open_ended) = (&tunnel, &is_open_ended);
         // Boxed: the library keeps room for it for the life of the connection.
         let handled = Box::pin(Rc::clone(&caller).handle(request));
-        let tunnel = &tunnel;
         async move {
             let Ok(mut response) = handled.await;
             if let Some(taken) = response.body_mut().take_tunnel() {
                 tunnel.replace(Some(taken));
             }
+            let length = response.body().size_hint().exact();
+            is_open_ended.set(!knows_chunks && length.is_none());
             name(&mut response);
             Ok::<_, Infallible>(response)
         }
@@ -72,7 +79,7 @@ where
         let connection = builder.serve_connection(TokioIo::new(tapped), service);
         // The library does not read, and so hears of no end, where nobody takes what it has read.
         let gone = async {
-            match &socket {
+            match watched {
                 Some(socket) => socket.closed().await,
                 None => pending().await,
             }
@@ -90,7 +97,12 @@ where
             .await
             .map(|done| done.map(|done| done.map(|parts| parts.read_buf)))
     };
-    drop(socket);
+    // A response that was cut short must not look whole.
+    if is_open_ended.get() && !matches!(ended, Some(Some(Ok(_)))) {
+        socket.inspect(|socket| socket.break_off());
+    } else {
+        drop(socket);
+    }
     match ended {
         Some(None) => tracing::debug!("a caller went away"),
         Some(Some(Ok(before))) => match tunnel.take() {

@@ -9,7 +9,9 @@ use crate::support::client::Response;
 use crate::support::daemon::Daemon;
 use crate::support::dead::{Deaf, Refusing};
 use crate::support::gate::Gate;
+use crate::support::stage::Stage;
 use crate::support::upstream::{Step, Upstream, message, reply, send, then};
+use crate::support::wire::Stop;
 
 /// Short for heads that never come, and the breaker out of the way.
 const IMPATIENT: &str = r#"
@@ -148,6 +150,29 @@ fn one_that_stops_in_its_body_is_cut_at_stream_idle() {
 #[test]
 fn one_that_stops_between_chunks_is_cut_at_stream_idle() {
     check_abort(IDLE, CHUNKED, Step::Hang);
+}
+
+/// Who knows no chunks takes the end of the connection for that of the body.
+#[test]
+fn one_that_breaks_off_is_an_abort_for_a_caller_of_http_1_0() {
+    let stage = Stage::open();
+    let daemon = Daemon::proxying(&[stage.url()], PATIENT);
+    for is_whole in [true, false] {
+        let mut caller = daemon.client();
+        caller.send("GET / HTTP/1.0\r\n\r\n");
+        let mut upstream = stage.accept();
+        upstream.head().unwrap();
+        let begin = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nbegin\r\n";
+        upstream.write(begin).unwrap();
+        caller.await_bytes(b"begin");
+        if is_whole {
+            upstream.write(b"0\r\n\r\n").unwrap();
+        }
+        drop(upstream);
+        let (_, end) = caller.into_wire().drain();
+        assert_eq!(end, if is_whole { Ok(()) } else { Err(Stop::Reset) });
+    }
+    assert_nothing_held(&daemon);
 }
 
 #[test]
