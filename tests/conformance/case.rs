@@ -126,6 +126,8 @@ pub(crate) fn run_on(listener: &str, cases: &[Case]) {
 fn config(upstream: &Upstream, (cert, key): &(PathBuf, PathBuf)) -> String {
     format!(
         r#"
+[defaults.downstream]
+idle_timeout = "10m"
 [defaults.downstream.http2]
 max_streams = 20
 stream_window = "65535B"

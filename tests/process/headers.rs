@@ -450,8 +450,9 @@ fn an_upstream_of_http_1_0_is_read_to_its_end() {
 #[test]
 fn a_status_without_a_name_goes_without() {
     let stage = Stage::open();
-    let daemon = Daemon::start(&section(&[stage.url()], ""));
-    // One of ours, to a caller that ends within its body.
+    let waits = "downstream = { half_close = true }";
+    let daemon = Daemon::start(&section(&[stage.url()], waits));
+    // One of ours, to a caller that ends within its body and still listens.
     let mut client = daemon.client();
     client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nhalf");
     let mut upstream = stage.accept();
