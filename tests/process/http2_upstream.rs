@@ -189,7 +189,7 @@ fn a_connection_that_fell_silent_takes_no_more_requests() {
         1 => Act::Hang,
         _ => Act::Reply(200, "fine"),
     });
-    let daemon = daemon(&upstream.url(), "timeouts = { first_byte = \"300ms\" }");
+    let daemon = daemon(&upstream.url(), "timeouts = { first_byte = \"2s\" }");
     assert_eq!(get(daemon.api(), "/").text(), "fine");
     assert_row(&get(daemon.api(), "/"), ProxyError::AttemptTimeout);
     assert_eq!(get(daemon.api(), "/").text(), "fine");
@@ -203,10 +203,10 @@ fn a_request_in_vain_is_no_evidence_against_a_connection_that_lives() {
         "/hang" => Act::Hang,
         _ => Act::Reply(200, "fine"),
     });
-    let daemon = daemon(&upstream.url(), "timeouts = { first_byte = \"500ms\" }");
+    let daemon = daemon(&upstream.url(), "timeouts = { first_byte = \"3s\" }");
     let mut caller = daemon.client();
     caller.request("GET", "/hang", &[], b"");
-    daemon.await_metric(IN_FLIGHT, &[API], 1.0);
+    await_until("it arrives", || upstream.seen().requests.len() == 1);
     assert_eq!(get(daemon.api(), "/").text(), "fine");
     assert_row(&caller.response("GET").unwrap(), ProxyError::AttemptTimeout);
     assert_eq!(get(daemon.api(), "/").text(), "fine");
