@@ -3,8 +3,8 @@
 //! Dropping the connection drops every request on it. Invariants: a response that did not end is
 //! reset, never ended; what a peer can make us keep is bounded by the windows and limits of
 //! `downstream.http2`; a caller that resets its stream cancels the request at once; a caller that
-//! floods us ([`crate::net::frames`]) or never ends a head is let go of; a GOAWAY is not taken back
-//! by bytes of the caller's that nobody has read.
+//! floods us or breaks the protocol ([`crate::net::frames`]) or never ends a head is let go of; a
+//! GOAWAY is not taken back by bytes of the caller's that nobody has read.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::stream;
 use super::wire::{FAREWELL, Wire};
 use crate::config::model::Downstream;
+use crate::net::frames::lawful::Lawful;
 use crate::net::frames::{Flood, FrameLimits, FrameMeter};
 use crate::net::{Tap, Tapped, Turn};
 use crate::pool::{Linger, Lingering, linger};
@@ -36,7 +37,8 @@ const SEND_BUFFER: usize = 16 * 1024;
 /// A connection that was told to go away may take this long to do so.
 const GOING: Duration = Duration::from_secs(5);
 
-/// One that floods us has so long to take the word for it, and once more to go.
+/// One that floods us or breaks the protocol has so long to take the word for it; the first has as
+/// long again to go.
 const CALMING: Duration = Duration::from_secs(1);
 
 /// Streams that we have reset and whose late frames are still known for what they are: a frame of
@@ -89,6 +91,7 @@ where
         state: Cell::new(State::Opening(now + settings.header_timeout)),
         turn: Turn::default(),
         meter: RefCell::new(FrameMeter::new(limits, PREFACE, now)),
+        lawful: RefCell::new(Lawful::new(PREFACE)),
         header_timeout: settings.header_timeout,
         head: Cell::new(None),
         alarm: alarm.clone(),
@@ -114,10 +117,10 @@ where
             };
             serving.rest();
             let end = poll_fn(|cx| serving.poll(cx)).await;
-            if life.flood().is_some() {
-                return serving.calm().await;
+            match life.reproach() {
+                Some(reason) => serving.let_go(reason).await,
+                None => end,
             }
-            end
         });
         time::drive(&alarm, served, |now| life.overdue(now)).await
     };
@@ -128,7 +131,10 @@ where
         flooded(&caller, flood);
     }
     match served {
-        Some(Ok(())) => {}
+        Some(Ok(())) => {
+            let lapse = life.lawful.borrow().lapse();
+            tracing::debug!(?lapse, "HTTP/2 connection of a caller ended");
+        }
         Some(Err(ref error)) => {
             tracing::debug!(%error, "HTTP/2 connection of a caller ended");
             if error.is_io() {
@@ -136,7 +142,7 @@ where
             }
         }
         None => {
-            if flood.is_none() && life.is_in_head() {
+            if life.reproach().is_none() && life.is_in_head() {
                 caller.listener.metrics.header_timed_out();
             }
             tracing::debug!(state = ?life.state.get(), "HTTP/2 connection of a caller timed out");
@@ -179,6 +185,7 @@ pub(super) struct Life {
     state: Cell<State>,
     turn: Turn,
     meter: RefCell<FrameMeter>,
+    lawful: RefCell<Lawful>,
     header_timeout: Duration,
     /// The head that has begun and not ended, by its number, and until when it may take.
     head: Cell<Option<(u64, Instant)>>,
@@ -205,11 +212,21 @@ impl Tap for Rc<Life> {
     }
 
     fn read(&self, bytes: &[u8]) -> bool {
+        self.passed(bytes) == bytes.len()
+    }
+
+    /// What comes before a fault of the caller's is served: it is nobody's fault.
+    fn passed(&self, bytes: &[u8]) -> usize {
         let now = time::now();
         self.turn.read(bytes.len());
         self.came.set(now);
+        let passed = match self.lawful.borrow_mut().feed(bytes) {
+            Ok(()) => bytes.len(),
+            Err((_, lawful)) => lawful,
+        };
         let mut meter = self.meter.borrow_mut();
-        let is_calm = meter.feed(bytes, now).is_ok();
+        let lawful = bytes.get(..passed).unwrap_or_default();
+        let is_calm = meter.feed(lawful, now).is_ok();
         let head = meter.unended_head();
         if head != self.head.get().map(|(head, _)| head) {
             let until = now + self.header_timeout;
@@ -218,7 +235,7 @@ impl Tap for Rc<Life> {
                 self.alarm.want(until);
             }
         }
-        is_calm
+        if is_calm { passed } else { 0 }
     }
 }
 
@@ -244,6 +261,15 @@ impl Life {
 
     fn flood(&self) -> Option<Flood> {
         self.meter.borrow().flood()
+    }
+
+    /// What the caller is to be told before it is let go of, if it is.
+    fn reproach(&self) -> Option<Reason> {
+        let lapse = || self.lawful.borrow().lapse();
+        match self.flood() {
+            Some(_) => Some(Reason::ENHANCE_YOUR_CALM),
+            None => lapse().map(|lapse| lapse.code().into()),
+        }
     }
 
     /// A piece of a body goes to the caller.
@@ -283,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
                 self.rest();
             }
             let accepted = self.wire.poll_accept(cx);
-            if self.life.flood().is_some() {
+            if self.life.reproach().is_some() {
                 return Poll::Ready(Ok(()));
             }
             match accepted {
@@ -304,7 +330,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
         &self.caller.watch.alarm
     }
 
-    fn begin(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn begin(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let stream = respond.stream_id().as_u32();
+        if self.life.lawful.borrow_mut().take_malformed(stream) {
+            return respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
         let now = time::now();
         if let State::Opening(_) | State::Resting(_) = self.life.state.get() {
             self.life.state.set(State::Busy);
@@ -325,7 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
     }
 
     /// Drops all streams and tells the caller why.
-    async fn calm(self) -> Result<(), h2::Error> {
+    async fn let_go(self, reason: Reason) -> Result<(), h2::Error> {
         let Self {
             mut wire,
             flock,
@@ -336,7 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<'_, S> {
         let at = time::now() + CALMING;
         life.state.set(State::Going(at));
         life.alarm.want(at);
-        wire.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        wire.abrupt_shutdown(reason);
         poll_fn(|cx| wire.poll_closed(cx)).await
     }
 

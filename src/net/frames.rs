@@ -4,8 +4,9 @@
 //! message (RFC 9113 §10.5): floods of SETTINGS, PING, PRIORITY, WINDOW_UPDATE, unknown and empty
 //! frames, rapid reset (CVE-2023-44487), CONTINUATION without end (CERT VU#421644), and
 //! windows opened by an octet at a time. It reads frame headers (§4.1) off the bytes as they come
-//! in, whatever pieces they come in, and skips payloads without a copy. The HTTP/2 library behind it
-//! judges whether frames are *right*; the meter only judges how many there are.
+//! in, whatever pieces they come in, and skips payloads without a copy. Whether frames are *right*
+//! is for others to judge ([`lawful`], and the HTTP/2 library behind it); the meter only judges how
+//! many there are.
 //!
 //! | frame | costs | of |
 //! |---|---|---|
@@ -33,6 +34,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+
+use parts::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Head, PADDED, PING, PRIORITY, Part,
+    Parts, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
+
+mod fields;
+pub mod lawful;
+mod parts;
 
 /// What a peer may do on one HTTP/2 connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +162,9 @@ pub struct FrameMeter {
     resets: Bucket,
     /// The latest instant seen.
     last: Instant,
-    place: Place,
+    parts: Parts,
+    /// The length of a DATA frame of which the octet that tells its padding has not come.
+    padded: Option<u32>,
     /// The header block that is not at its end yet.
     block: Option<Block>,
     /// Header blocks begun.
@@ -164,39 +176,14 @@ pub struct FrameMeter {
     flood: Option<Flood>,
 }
 
-/// Where in the frames the next octet stands.
-#[derive(Clone, Copy, Debug)]
-enum Place {
-    /// In a frame header of which so many octets are there.
-    Header([u8; HEADER], usize),
-    /// At the octet that tells the padding of a DATA frame with a payload of this length.
-    Padding(u32),
-    /// In a payload of which so much is left; 0 is before the next header.
-    Payload(u32),
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Block {
     continuations: u32,
     bytes: u32,
 }
 
-const HEADER: usize = 9;
 /// The least payload that frames may have at most, and what most peers cut blocks to (§4.2).
 const FRAME: u32 = 16 << 10;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
 
 /// What a stream that is opened earns: a PING, a PRIORITY, and WINDOW_UPDATEs for both windows.
 const STREAM_EARNS: u64 = 4 * TOKEN;
@@ -214,7 +201,8 @@ impl FrameMeter {
             resets: Bucket::new(limits.resets_per_second, limits.resets_burst),
             limits,
             last: now,
-            place: Place::Payload(skip),
+            parts: Parts::new(skip),
+            padded: None,
             block: None,
             blocks: 0,
             is_head: false,
@@ -237,8 +225,11 @@ impl FrameMeter {
         self.last = self.last.max(now);
         self.control.refill(passed);
         self.resets.refill(passed);
-        while !bytes.is_empty() {
-            let result = self.step(&mut bytes);
+        while let Some(part) = self.parts.next(&mut bytes) {
+            let result = match part {
+                Part::Head(head) => self.begin(head),
+                Part::Payload(piece, _) => self.unpad(piece),
+            };
             if let Err(flood) = result {
                 self.flood = Some(flood);
                 return result;
@@ -254,7 +245,7 @@ impl FrameMeter {
 
     /// Which header block, of all in their order, the peer has begun and not ended, if one.
     pub fn unended_head(&self) -> Option<u64> {
-        let in_frame = self.is_head && !matches!(self.place, Place::Payload(0) | Place::Header(..));
+        let in_frame = self.is_head && self.parts.is_in_payload();
         (in_frame || self.block.is_some()).then_some(self.blocks)
     }
 
@@ -283,59 +274,31 @@ impl FrameMeter {
         self.resets.earn(streams.saturating_mul(TOKEN / 2));
     }
 
-    /// Goes over one part of a frame; there is an octet at least.
-    fn step(&mut self, bytes: &mut &[u8]) -> Result<(), Flood> {
-        match &mut self.place {
-            Place::Payload(0) => {
-                self.place = Place::Header([0; HEADER], 0);
-                Ok(())
+    /// Looks how much of a DATA frame is padding.
+    fn unpad(&mut self, piece: &[u8]) -> Result<(), Flood> {
+        match (self.padded.take(), piece.first()) {
+            (Some(length), Some(padding)) if u32::from(*padding) + 1 >= length => {
+                self.charge(Flood::EmptyData, 0)
             }
-            Place::Payload(left) => {
-                let here = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(*left);
-                *left -= here;
-                take(bytes, usize::try_from(here).unwrap_or(usize::MAX));
-                Ok(())
-            }
-            Place::Padding(length) => {
-                let length = *length;
-                let padding = u32::from(bytes.first().copied().unwrap_or_default());
-                take(bytes, 1);
-                self.place = Place::Payload(length.saturating_sub(1));
-                if padding.saturating_add(1) >= length {
-                    return self.charge(Flood::EmptyData, 0);
-                }
-                Ok(())
-            }
-            Place::Header(header, have) => {
-                let slots = header.iter_mut().skip(*have);
-                let here = slots.zip(*bytes).map(|(slot, octet)| *slot = *octet);
-                let here = here.count();
-                *have += here;
-                take(bytes, here);
-                if *have < HEADER {
-                    return Ok(());
-                }
-                let header = *header;
-                self.begin(header)
-            }
+            _ => Ok(()),
         }
     }
 
     /// Judges a frame by its header.
-    fn begin(&mut self, header: [u8; HEADER]) -> Result<(), Flood> {
-        let [l2, l1, l0, kind, flags, s3, s2, s1, s0] = header;
-        let length = u32::from_be_bytes([0, l2, l1, l0]);
-        let stream = u32::from_be_bytes([s3 & 0x7f, s2, s1, s0]);
-        self.place = Place::Payload(length);
+    fn begin(&mut self, head: Head) -> Result<(), Flood> {
+        let Head {
+            length,
+            kind,
+            flags,
+            stream,
+        } = head;
         self.is_head = matches!(kind, HEADERS | CONTINUATION);
         let block = self.block.take();
         match kind {
-            DATA if flags & END_STREAM != 0 => Ok(()),
+            DATA if head.has(END_STREAM) => Ok(()),
             DATA if length == 0 => self.charge(Flood::EmptyData, 0),
             DATA => {
-                if flags & PADDED != 0 {
-                    self.place = Place::Padding(length);
-                }
+                self.padded = head.has(PADDED).then_some(length);
                 Ok(())
             }
             HEADERS => {
@@ -410,11 +373,6 @@ fn earned(data_bytes: usize) -> u64 {
     let bytes = u64::try_from(data_bytes).unwrap_or(u64::MAX);
     let short = bytes.min(SHORT).saturating_mul(TOKEN / 8);
     short.saturating_add(bytes.saturating_mul(TOKEN / 1024))
-}
-
-/// Drops so many octets from the front.
-fn take(bytes: &mut &[u8], octets: usize) {
-    *bytes = bytes.get(octets..).unwrap_or_default();
 }
 
 /// Parts in a token, so that a nanosecond fills in exactly the rate.

@@ -21,6 +21,10 @@ pub(crate) trait Tap {
     /// A read brought bytes. Says whether they are passed on; where they are not, nothing is read
     /// any more until something else wakes the task.
     fn read(&self, bytes: &[u8]) -> bool;
+    /// The same, where only the first of them may be: how many.
+    fn passed(&self, bytes: &[u8]) -> usize {
+        if self.read(bytes) { bytes.len() } else { 0 }
+    }
     /// A write took bytes.
     fn wrote(&self, _bytes: usize) {}
     /// All that was to be written is.
@@ -90,9 +94,13 @@ impl<S: AsyncRead + Unpin, T: Tap + Unpin> AsyncRead for Tapped<S, T> {
             Pin::new(&mut self.stream).poll_read(cx, buf)
         };
         let bytes = buf.filled().get(before..).unwrap_or_default();
-        if !bytes.is_empty() && !self.tap.read(bytes) {
-            buf.set_filled(before);
-            return Poll::Pending;
+        if !bytes.is_empty() {
+            let passed = self.tap.passed(bytes);
+            if passed == 0 {
+                buf.set_filled(before);
+                return Poll::Pending;
+            }
+            buf.set_filled(before + passed);
         }
         result
     }

@@ -46,8 +46,6 @@ pub(crate) struct Case {
     name: &'static str,
     act: fn(&mut Peer),
     permits: &'static [Permit],
-    /// Why none of that happens, and what does.
-    failure: Option<(&'static str, &'static [Permit])>,
 }
 
 pub(crate) const fn case(
@@ -55,28 +53,7 @@ pub(crate) const fn case(
     act: fn(&mut Peer),
     permits: &'static [Permit],
 ) -> Case {
-    Case {
-        name,
-        act,
-        permits,
-        failure: None,
-    }
-}
-
-impl Case {
-    /// The connection ends as it should, but the library has no other code for it.
-    pub(crate) const fn loosely_coded(self) -> Self {
-        self.fails(
-            "h2 says PROTOCOL_ERROR of whatever it cannot read",
-            &[GoAway(PROTOCOL_ERROR)],
-        )
-    }
-
-    /// It fails, for this reason and in this way.
-    pub(crate) const fn fails(mut self, why: &'static str, instead: &'static [Permit]) -> Self {
-        self.failure = Some((why, instead));
-        self
-    }
+    Case { name, act, permits }
 }
 
 /// A stream error on the first stream, or an answer that says so (§8.1.1); a stream error may be taken
@@ -210,22 +187,14 @@ struct Seen {
 }
 
 fn judge(site: &Site, case: &Case) -> Result<(), String> {
-    let watched = |permits: &[Permit]| {
-        let mut peer = Peer::new(site);
-        let acted = catch_unwind(AssertUnwindSafe(|| (case.act)(&mut peer)));
-        acted.map_err(|_| format!("stopped on the way; {}", peer.told()))?;
-        let seen = watch(&mut peer, permits);
-        match permits.iter().any(|permit| seen.is(*permit, &peer)) {
-            true => Ok(()),
-            false => Err(format!("{seen:?}, and not {permits:?}; {}", peer.told())),
-        }
-    };
-    let Some((why, instead)) = case.failure else {
-        return watched(case.permits);
-    };
-    match watched(case.permits) {
-        Ok(()) => Err(format!("passes now, and needs no excuse any more: {why}")),
-        Err(_) => watched(instead).map_err(|found| format!("fails in another way: {found}")),
+    let mut peer = Peer::new(site);
+    let acted = catch_unwind(AssertUnwindSafe(|| (case.act)(&mut peer)));
+    acted.map_err(|_| format!("stopped on the way; {}", peer.told()))?;
+    let permits = case.permits;
+    let seen = watch(&mut peer, permits);
+    match permits.iter().any(|permit| seen.is(*permit, &peer)) {
+        true => Ok(()),
+        false => Err(format!("{seen:?}, and not {permits:?}; {}", peer.told())),
     }
 }
 

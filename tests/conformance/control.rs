@@ -77,20 +77,17 @@ fn ping() {
             "6.7 too short",
             |peer| peer.frame(PING, 0, 0, &[0; 6]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.7 too long",
             |peer| peer.frame(PING, 0, 0, &[0; 9]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.7 an answer of nothing",
             |peer| peer.frame(PING, ACK, 0, &[]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.7 goes ahead of a response that waits for a window",
             |peer| {
@@ -116,8 +113,7 @@ fn goaway() {
             "6.8 too short",
             |peer| peer.frame(GOAWAY, 0, 0, &[0; 7]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.8 what was asked before is answered",
             |peer| {

@@ -170,8 +170,7 @@ fn field_blocks_are_whole() {
             "4.3 a block that is none",
             |peer| peer.block(1, &[0x00, 0x85, 0xf2, 0xb2, 0x4a, 0x84], true),
             &[GoAway(COMPRESSION_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.3 a block that ends within a field",
             |peer| {
@@ -179,8 +178,7 @@ fn field_blocks_are_whole() {
                 peer.block(1, &fields[..fields.len() - 2], true);
             },
             &[GoAway(COMPRESSION_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.3 PRIORITY of the same stream within a block",
             |peer| {

@@ -32,26 +32,22 @@ fn indices() {
             "2.3.3 of nothing",
             |peer| ending(peer, 1, "/bad", &[0x80]),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "2.3.3 beyond the table",
             |peer| ending(peer, 1, "/bad", NEWEST),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "2.3.3 far beyond the table",
             |peer| ending(peer, 1, "/bad", b"\xff\xff\x7f"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "2.3.3 of a name, beyond the table",
             |peer| ending(peer, 1, "/bad", b"\x7f\x10\x01y"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.1 the static table's",
             |peer| peer.block(1, b"\x82\x86\x84\x41\x06a.test", true),
@@ -85,8 +81,7 @@ fn indices() {
                 ending(peer, 3, "/bad", NEWEST);
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.2.3 what is never indexed is not remembered",
             |peer| {
@@ -95,8 +90,7 @@ fn indices() {
                 ending(peer, 3, "/bad", NEWEST);
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.2.1 trailers are remembered as well",
             |peer| {
@@ -119,15 +113,13 @@ fn table_sizes() {
             // 5000
             |peer| beginning(peer, 1, b"\x3f\xe9\x26"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.2 one above the limit",
             // 4097
             |peer| beginning(peer, 1, b"\x3f\xe2\x1f"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.2 at the limit",
             // 4096
@@ -138,8 +130,7 @@ fn table_sizes() {
             "4.2 behind a field",
             |peer| ending(peer, 1, "/bad", b"\x20"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.2 two in a row",
             |peer| beginning(peer, 1, b"\x20\x3f\xe1\x1f"),
@@ -155,8 +146,7 @@ fn table_sizes() {
                 ending(peer, 5, "/bad", NEWEST);
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.3 that fits forgets nothing",
             |peer| {
@@ -181,8 +171,7 @@ fn table_sizes() {
                 ending(peer, 5, "/bad", NEWEST);
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.4 a field larger than the table empties it",
             |peer| {
@@ -192,8 +181,7 @@ fn table_sizes() {
                 ending(peer, 3, "/bad", NEWEST);
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "4.4 the oldest goes first",
             |peer| {
@@ -208,8 +196,7 @@ fn table_sizes() {
                 ending(peer, 7, "/bad", b"\xc0");
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
     ]);
 }
 
@@ -220,26 +207,22 @@ fn numbers_and_strings() {
             "5.1 a number without end",
             |peer| ending(peer, 1, "/bad", &[0xff; 20]),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 an index beyond 32 bits",
             |peer| ending(peer, 1, "/bad", b"\xff\x80\x80\x80\x80\x80\x80\x80\x80\x01"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 a length beyond the block",
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a\x7f\xff\xff\xff\x07y"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 a number that is cut",
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a\x7f\x80"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 a number with zeros behind it",
             |peer| {
@@ -275,20 +258,17 @@ fn numbers_and_strings() {
                 ending(peer, 1, "/bad", b"\x00\x03x-a\x86\x18\xc6\x31\x8c\x63\xff");
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.2 padding alone",
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a\x81\xff"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.2 padding of zeros",
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a\x81\x18"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.2 padding of ones",
             |peer| {
@@ -301,27 +281,23 @@ fn numbers_and_strings() {
             "5.2 the end of a string within it",
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a\x84\xff\xff\xff\xff"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.2 the end of a string within it, and more",
             // EOS, then `a` and three bits of padding.
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a\x85\xff\xff\xff\xfc\x7f"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.2 a name and no value",
             |peer| ending(peer, 1, "/bad", b"\x00\x03x-a"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.2 a literal and no name",
             |peer| ending(peer, 1, "/bad", b"\x00"),
             WRONG,
-        )
-        .loosely_coded(),
+        ),
     ]);
 }
 
@@ -362,7 +338,6 @@ fn fragments() {
                 peer.continuation(1, NEWEST, true);
             },
             WRONG,
-        )
-        .loosely_coded(),
+        ),
     ]);
 }

@@ -6,9 +6,6 @@
 //! frame, messages, header compression. After each case a caller on another connection gets its
 //! answer, no message that is malformed reaches the upstream whole, and once a family is through
 //! nothing is held any more.
-//!
-//! A case that fails for a reason outside of the proxy says why and what happens instead, and fails
-//! as soon as it passes.
 
 #![cfg(test)]
 

@@ -19,8 +19,7 @@ fn forms() {
             "6.5 an acknowledgement with a payload",
             |peer| peer.frame(SETTINGS, ACK, 0, &[0, 3, 0, 0, 0, 1]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.5 on a stream",
             |peer| peer.frame(SETTINGS, 0, 1, &[0, 3, 0, 0, 0, 1]),
@@ -35,14 +34,12 @@ fn forms() {
             "6.5 half a setting",
             |peer| peer.frame(SETTINGS, 0, 0, &[0, 3, 0]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.5 a setting and a half",
             |peer| peer.frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1, 0, 3, 0]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.5 none at all",
             |peer| {
@@ -74,8 +71,7 @@ fn values() {
             "6.5.2 INITIAL_WINDOW_SIZE of more than there can be",
             |peer| peer.settings(&[(INITIAL_WINDOW_SIZE, 1 << 31)]),
             &[GoAway(FLOW_CONTROL_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.5.2 INITIAL_WINDOW_SIZE as great as can be",
             |peer| {

@@ -66,8 +66,7 @@ fn half_closed() {
                 peer.data(1, b"x", true);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 half-closed (remote): HEADERS",
             |peer| {
@@ -75,8 +74,7 @@ fn half_closed() {
                 peer.headers(1, &[("x-trailer", "1")], true);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 half-closed (remote): CONTINUATION",
             |peer| {
@@ -112,8 +110,7 @@ fn half_closed() {
                 peer.data(1, b"y", false);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "5.1 half-closed (remote) by trailers: DATA",
             |peer| {
@@ -122,8 +119,7 @@ fn half_closed() {
                 peer.data(1, b"y", false);
             },
             &[Reset(1, STREAM_CLOSED), GoAway(STREAM_CLOSED)],
-        )
-        .loosely_coded(),
+        ),
     ]);
 }
 

@@ -157,8 +157,7 @@ fn priority() {
                 peer.frame(PRIORITY, 0, 1, &[0; 4]);
             },
             &[Reset(1, FRAME_SIZE_ERROR), GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.3 too long",
             |peer| {
@@ -166,8 +165,7 @@ fn priority() {
                 peer.frame(PRIORITY, 0, 1, &[0; 6]);
             },
             &[Reset(1, FRAME_SIZE_ERROR), GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.3 on a stream of the server's",
             |peer| {
@@ -204,8 +202,7 @@ fn rst_stream() {
                 peer.frame(RST_STREAM, 0, 1, &[0; 3]);
             },
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.4 too long",
             |peer| {
@@ -213,8 +210,7 @@ fn rst_stream() {
                 peer.frame(RST_STREAM, 0, 1, &[0; 5]);
             },
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.4 twice",
             |peer| {

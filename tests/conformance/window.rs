@@ -30,14 +30,12 @@ fn increments() {
             "6.9 too short",
             |peer| peer.frame(WINDOW_UPDATE, 0, 0, &[0, 0, 1]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.9 too long",
             |peer| peer.frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1, 0]),
             &[GoAway(FRAME_SIZE_ERROR)],
-        )
-        .loosely_coded(),
+        ),
         case(
             "6.9.1 beyond the greatest, of the connection",
             |peer| {
@@ -265,14 +263,18 @@ impl Upload {
     /// Waits until what was sent has been seen.
     fn settle(&mut self, peer: &mut Peer) {
         peer.frame(PING, 0, 0, b"settled!");
+        self.until(peer, PING);
+    }
+
+    /// Waits for a frame of this kind. What is given back to the connection may come before it.
+    fn until(&mut self, peer: &mut Peer, kind: u8) {
         loop {
-            let frame = peer.next().expect("an answer to a PING");
-            match frame.kind {
-                PING => return,
-                WINDOW_UPDATE if frame.stream == 0 => {
-                    self.connection += i64::from(frame.number(0));
-                }
-                _ => {}
+            let frame = peer.next().expect("a frame");
+            if frame.kind == kind {
+                return;
+            }
+            if frame.kind == WINDOW_UPDATE && frame.stream == 0 {
+                self.connection += i64::from(frame.number(0));
             }
         }
     }
@@ -349,7 +351,7 @@ fn what_is_received_is_given_back() {
                 peer.open(1);
                 upload.settle(peer);
                 peer.window(1, (1 << 31) - 1);
-                peer.find(RST_STREAM, |frame| frame.stream == 1);
+                upload.until(peer, RST_STREAM);
                 for _ in 0..160 {
                     upload.stream = 10_000;
                     upload.take(peer, 1, 10_000);

@@ -1,6 +1,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::parts::HEADER;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -173,10 +173,7 @@ pub(crate) const CASES: &[Case] = &[
     bare("DEL in the path", path!(b"/a\x7fb"), Malformed),
     bare("a byte above ASCII in the path", path!(b"/\xe9"), Malformed),
     bare("UTF-8 in the path", path!(b"/\xc3\xa9"), Malformed),
-    bare("a fragment", path!(b"/a#b"), Malformed).fails(
-        "a parsed target has lost it",
-        &[Forward(plain("GET", "/a"))],
-    ),
+    bare("a fragment", path!(b"/a#b"), Malformed),
     bare(
         "a port",
         authority!(b"a:8080"),
