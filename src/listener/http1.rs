@@ -71,7 +71,7 @@ where
             Ok::<_, Infallible>(response)
         }
     });
-    let ended = {
+    let (ended, phase) = {
         let tapped = Tapped {
             stream: &mut wire,
             tap: Rc::clone(&watch),
@@ -93,9 +93,10 @@ where
             }
         });
         let driven = time::drive(&watch.alarm, served, |now| watch.overdue(now));
-        driven
-            .await
-            .map(|done| done.map(|done| done.map(|parts| parts.read_buf)))
+        let ended = driven.await;
+        let ended = ended.map(|done| done.map(|done| done.map(|parts| parts.read_buf)));
+        // Before the connection is dropped: a response that ends with it leaves the caller idle.
+        (ended, watch.phase())
     };
     // A response that was cut short must not look whole.
     if is_open_ended.get() && !matches!(ended, Some(Some(Ok(_)))) {
@@ -121,8 +122,8 @@ where
             }
         }
         None => {
-            tracing::debug!(phase = ?watch.phase(), "connection of a caller timed out");
-            match watch.phase() {
+            tracing::debug!(?phase, "connection of a caller timed out");
+            match phase {
                 Phase::Head(_) => metrics.header_timed_out(),
                 Phase::Idle(_) => wire.close(&watch.alarm, GOING).await,
                 // A response that was cut short must not look whole.

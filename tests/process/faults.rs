@@ -156,8 +156,13 @@ fn one_that_stops_between_chunks_is_cut_at_stream_idle() {
 #[test]
 fn one_that_breaks_off_is_an_abort_for_a_caller_of_http_1_0() {
     let stage = Stage::open();
-    let daemon = Daemon::proxying(&[stage.url()], PATIENT);
-    for is_whole in [true, false] {
+    let daemon = |more| Daemon::proxying(&[stage.url()], more);
+    let (patient, impatient) = (daemon(PATIENT), daemon(IMPATIENT));
+    for (daemon, is_whole, stalls) in [
+        (&patient, true, false),
+        (&patient, false, false),
+        (&impatient, false, true),
+    ] {
         let mut caller = daemon.client();
         caller.send("GET / HTTP/1.0\r\n\r\n");
         let mut upstream = stage.accept();
@@ -168,11 +173,12 @@ fn one_that_breaks_off_is_an_abort_for_a_caller_of_http_1_0() {
         if is_whole {
             upstream.write(b"0\r\n\r\n").unwrap();
         }
-        drop(upstream);
+        let upstream = stalls.then_some(upstream);
         let (_, end) = caller.into_wire().drain();
         assert_eq!(end, if is_whole { Ok(()) } else { Err(Stop::Reset) });
+        drop(upstream);
+        assert_nothing_held(daemon);
     }
-    assert_nothing_held(&daemon);
 }
 
 #[test]
