@@ -13,7 +13,7 @@ mod values;
 
 use std::net::SocketAddr;
 
-use crate::case::{Failure, Message, Unfit, plain};
+use crate::case::{Message, Unfit, plain};
 use crate::h2raw::{self, END_HEADERS, END_STREAM, End, Frame, Link};
 use crate::run::{self, Checked, Seen};
 use crate::support::PATIENCE;
@@ -34,7 +34,6 @@ pub(crate) struct Case {
     /// The last piece does not end the stream.
     open: bool,
     expect: Verdict,
-    failure: Option<Failure<Verdict>>,
 }
 
 #[derive(Clone, Copy)]
@@ -88,7 +87,6 @@ pub(crate) const fn get(name: &'static str, fields: Fields, expect: Verdict) -> 
         body: &[],
         open: false,
         expect,
-        failure: None,
     }
 }
 
@@ -118,12 +116,6 @@ impl Case {
     /// The stream does not end.
     pub(crate) const fn open(mut self) -> Self {
         self.open = true;
-        self
-    }
-
-    /// As that of HTTP/1.
-    pub(crate) const fn fails(mut self, why: &'static str, instead: &'static [Verdict]) -> Self {
-        self.failure = Some(Failure { why, instead });
         self
     }
 
@@ -166,14 +158,7 @@ pub(crate) fn requests_to(section: &str, unfit: Unfit, cases: &[Case]) {
     });
     let mut wrong = String::new();
     for (case, seen) in cases.iter().zip(&seen) {
-        let check = |expect: &Verdict| check(expect, seen);
-        let found = match &case.failure {
-            None => check(&case.expect),
-            Some(failure) => {
-                let instead = failure.instead.iter().try_for_each(&check);
-                run::still_fails(check(&case.expect), instead, failure.why)
-            }
-        };
+        let found = run::fits(case.name, check(&case.expect, seen), unfit);
         let got = format!("{:?}, then {:?}", seen.got.case, seen.got.next);
         let found = run::fits(case.name, found, unfit);
         run::note(&mut wrong, case.name, found, seen, got);
