@@ -106,7 +106,7 @@ fn an_answer_is_kept_for_its_ttl_within_bounds() {
     ] {
         let dns = Dns::start(addresses(&[FIRST], ttl));
         let daemon = Daemon::start(&config(&dns, settings, first.address().port()));
-        dns.wait_asked(90);
+        dns.wait_asked(65);
         daemon.await_metric(FAILURES, &[API], 0.0);
     }
 }
@@ -142,7 +142,7 @@ fn the_last_good_answer_is_kept() {
 fn an_unanswered_question_is_asked_again_after_the_timeout() {
     let dns = Dns::start(Answer::Silence);
     let _daemon = Daemon::begin(&config(&dns, HASTY, 80));
-    dns.wait_asked(50);
+    dns.wait_asked(35);
 }
 
 #[test]
