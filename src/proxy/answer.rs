@@ -18,7 +18,6 @@ use super::trial::Trial;
 use super::tunnel::Tunnel;
 use super::watch::Flow;
 use super::{Caller, reply};
-use crate::pool::Download;
 use crate::resilience::Verdict;
 use crate::resilience::retry::Ended;
 use crate::resilience::timeout::Deadline;
@@ -197,10 +196,11 @@ fn grpc(stream: &Stream, is_grpc: bool) -> Option<u32> {
 }
 
 /// Refuses an answer that we did not ask for or that cannot be framed.
-pub(super) fn checked(
-    response: Response<Download>,
-    survey: &Survey,
-) -> Result<Response<Download>, ProxyError> {
+///
+/// # Errors
+///
+/// [`ProxyError::BadResponse`].
+pub fn checked<B>(response: Response<B>, survey: &Survey) -> Result<Response<B>, ProxyError> {
     let (mut codings, mut lengths) = (0, 0);
     for (name, value) in response.headers() {
         let is_bad = match name.as_str() {

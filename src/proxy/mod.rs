@@ -5,7 +5,7 @@
 //! and [`crate::pool`].
 
 pub mod advice;
-mod answer;
+pub mod answer;
 mod attempt;
 pub mod body;
 pub mod error;
@@ -17,10 +17,10 @@ mod hedge;
 mod mangle;
 mod outgoing;
 mod reply;
-mod request;
+pub mod request;
 mod retry;
 pub mod route;
-mod survey;
+pub mod survey;
 mod trial;
 pub mod tunnel;
 pub mod watch;

@@ -53,7 +53,7 @@ pub(super) fn client_time(survey: &Survey, headers: &HeaderMap, route: &Route) -
 }
 
 /// Makes the caller's head ours: origin form, HTTP/1.1, no hop-by-hop fields, a request id.
-pub(super) fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Option<Origin>) {
+pub fn prepare<B>(request: &mut Request<B>, survey: &Survey, origin: Option<Origin>) {
     let origin = origin.map(|origin| (origin, request.version(), forwarded::asked_host(request)));
     *request.version_mut() = Version::HTTP_11;
     if let Some(authority) = request.uri().authority() {
@@ -206,7 +206,7 @@ fn random_id() -> [u8; 32] {
 }
 
 /// Takes away what concerns one connection only (RFC 9110 §7.6.1), if there is any.
-pub(super) fn clean(headers: &mut HeaderMap) {
+pub fn clean(headers: &mut HeaderMap) {
     if headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
         strip_hop_by_hop(headers);
     }

@@ -13,7 +13,7 @@ use crate::resilience::classify::is_grpc;
 /// What the fields of a request head say, gathered in one pass: each look-up in the map would hash
 /// its name again.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub struct Survey {
     /// It is a gRPC call: its outcome stands in the trailers.
     pub(super) grpc: bool,
     pub(super) grpc_timeout: Option<HeaderValue>,
@@ -94,10 +94,7 @@ const FIELD_OVERHEAD: usize = 4;
 /// # Errors
 ///
 /// [`ProxyError::BadRequest`] with the rule that is broken, or [`ProxyError::HeadTooLarge`].
-pub(super) fn survey<B>(
-    request: &Request<B>,
-    limits: &model::Downstream,
-) -> Result<Survey, ProxyError> {
+pub fn survey<B>(request: &Request<B>, limits: &model::Downstream) -> Result<Survey, ProxyError> {
     let bad = |rule| Err(ProxyError::BadRequest(rule));
     let mut survey = Survey::default();
     let (mut hosts, mut codings, mut lengths, mut cookies) = (0, 0, 0, 0);
@@ -253,6 +250,10 @@ fn upgrade<B>(request: &Request<B>, limits: &model::Downstream) -> Option<Upgrad
 fn target<B>(request: &Request<B>) -> Result<&str, &'static str> {
     let uri = request.uri();
     let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    // A fragment alone, which `http` has cut off.
+    if uri.path().is_empty() && uri.authority().is_none() {
+        return Err("a target without a path (RFC 9113 §8.3.1)");
+    }
     if path.starts_with('*') && (path != "*" || request.method() != Method::OPTIONS) {
         return Err("an asterisk for another method than OPTIONS (RFC 9112 §3.2.4)");
     }

@@ -4,19 +4,22 @@
 //! Shared by the fuzz targets and by their twins on stable.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Version};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version};
 use outrigger::admin::grpc_health;
 use outrigger::config;
-use outrigger::config::model::Forwarding;
+use outrigger::config::model::{Downstream, Forwarding};
 use outrigger::net::allow::{AllowList, Pattern};
 use outrigger::net::frames::{FrameLimits, FrameMeter};
 use outrigger::net::guard::AddressGuard;
 use outrigger::net::proxy_protocol;
 use outrigger::net::target::{Host, Target};
+use outrigger::proxy::error::ProxyError;
 use outrigger::proxy::forwarded::{self, Peer, Seen};
-use outrigger::proxy::{advice, websocket};
+use outrigger::proxy::{advice, answer, request, survey, websocket};
 use outrigger::resilience::retry::Advice;
 use outrigger::resilience::timeout;
 
@@ -206,6 +209,151 @@ pub(crate) fn forwarded(data: &[u8]) {
         assert_eq!(values.next(), None);
     }
     assert_eq!(headers.get("x-forwarded-host"), host.as_ref());
+}
+
+/// What an edge has where nothing is said of it, but for a protocol to upgrade to beside WebSocket.
+static DOWNSTREAM: LazyLock<Downstream> = LazyLock::new(|| {
+    let text = "[defaults.downstream]\nupgrades = [\"websocket\", \"other\"]\n\
+                [upstreams.a]\nlisten = \"127.0.0.1:0\"\nendpoints = [\"http://a:80\"]\n";
+    let config = config::parse("fuzz.toml", text).expect("a valid file");
+    config.listeners[0].downstream.clone()
+});
+
+/// A request head that is taken can be read in one way only, what is made of it as well, and the
+/// head that answers it too.
+///
+/// Lines of the request, an empty one, lines of the answer; the first one of either is three words:
+/// method, target and version (`0`, `1` or `2`), and a status.
+pub(crate) fn head(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let Some(mut request) = lines.next().and_then(request_line) else {
+        return;
+    };
+    *request.headers_mut() = fields(lines.by_ref());
+    let Ok(survey) = survey::survey(&request, &DOWNSTREAM) else {
+        return;
+    };
+    let named = connection_options(request.headers());
+    let needs_host = request.version() > Version::HTTP_10;
+    assert_framing(request.headers());
+    assert!(request.headers().len() <= DOWNSTREAM.max_headers);
+    request::prepare(&mut request, &survey, None);
+
+    let headers = request.headers();
+    assert_framing(headers);
+    assert_eq!(request.version(), Version::HTTP_11);
+    assert!(request.uri().authority().is_none(), "{request:?}");
+    let path = request.uri().path();
+    assert!(path.starts_with('/') || path == "*" && request.method() == Method::OPTIONS);
+    let hosts = headers.get_all("host").iter().count();
+    assert!(hosts == 1 || hosts == 0 && !needs_host);
+    assert!(headers.contains_key("x-request-id"));
+    assert!(headers.get_all("cookie").iter().count() <= 1);
+    let left = connection_options(headers);
+    match left.as_slice() {
+        [] => assert!(!headers.contains_key("upgrade") && !headers.contains_key("te")),
+        [option] => {
+            assert!(option == "te" || option == "upgrade");
+            assert!(headers.contains_key(option));
+        }
+        more => panic!("{more:?}"),
+    }
+    assert_stripped(headers, &named);
+    if hosts == 0 {
+        // From HTTP/1.0: it gets the endpoint's.
+        let host = HeaderValue::from_static("a");
+        request.headers_mut().insert("host", host);
+    }
+    let again = survey::survey(&request, &DOWNSTREAM);
+    assert!(
+        matches!(again, Ok(_) | Err(ProxyError::HeadTooLarge)),
+        "{again:?}: {request:?}"
+    );
+
+    let Some(status) = lines.next().and_then(|line| line.try_into().ok()) else {
+        return;
+    };
+    let Ok(mut response) = Response::builder().status::<&[u8]>(status).body(()) else {
+        return;
+    };
+    *response.headers_mut() = fields(lines);
+    let Ok(mut response) = answer::checked(response, &survey) else {
+        return;
+    };
+    assert_framing(response.headers());
+    let named = connection_options(response.headers());
+    request::clean(response.headers_mut());
+    assert_framing(response.headers());
+    assert_stripped(response.headers(), &named);
+    assert_eq!(connection_options(response.headers()), [""; 0]);
+}
+
+fn request_line(line: &[u8]) -> Option<Request<()>> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(words.next()?).ok()?;
+    let target = words.next()?;
+    // As HTTP/2 has it: a path that may be anything.
+    let path = || PathAndQuery::try_from(target).ok().map(Uri::from);
+    *request.uri_mut() = Uri::try_from(target).ok().or_else(path)?;
+    *request.version_mut() = match words.next()? {
+        b"0" => Version::HTTP_10,
+        b"1" => Version::HTTP_11,
+        b"2" => Version::HTTP_2,
+        _ => return None,
+    };
+    Some(request)
+}
+
+/// Lines up to an empty one.
+fn fields<'a>(lines: impl Iterator<Item = &'a [u8]>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let mut halves = line.splitn(2, |byte| *byte == b':');
+        let name = halves.next().map(HeaderName::from_bytes);
+        let value = halves.next().map(HeaderValue::from_bytes);
+        if let (Some(Ok(name)), Some(Ok(value))) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// One length at most, or one coding; nothing that another parser takes for either.
+fn assert_framing(headers: &HeaderMap) {
+    let all = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let lengths: Vec<_> = all("content-length").collect();
+    let codings: Vec<_> = all("transfer-encoding").collect();
+    assert!(lengths.len() + codings.len() <= 1, "{headers:?}");
+    for length in lengths {
+        assert!(!length.is_empty() && length.iter().all(u8::is_ascii_digit));
+    }
+    for coding in codings {
+        assert!(coding.eq_ignore_ascii_case(b"chunked"));
+    }
+    assert!(!headers.contains_key("content_length"));
+    assert!(!headers.contains_key("transfer_encoding"));
+}
+
+/// Names in `Connection`, in lower case.
+fn connection_options(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all("connection").iter();
+    let options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let options = options.map(|option| option.trim_ascii().to_ascii_lowercase());
+    options
+        .filter_map(|option| String::from_utf8(option).ok())
+        .collect()
+}
+
+/// What concerned one connection is gone, apart from what is put there anew.
+fn assert_stripped(headers: &HeaderMap, named: &[String]) {
+    let kept = ["content-length", "transfer-encoding", "host"];
+    let anew = ["connection", "te", "upgrade", "x-request-id"];
+    let is_gone = |name: &&String| !kept.contains(&name.as_str()) && !anew.contains(&name.as_str());
+    for name in named.iter().filter(is_gone) {
+        assert!(!headers.contains_key(name), "{name}: {headers:?}");
+    }
+    assert!(!headers.contains_key("keep-alive") && !headers.contains_key("proxy-connection"));
 }
 
 /// Advice is a time, a prohibition, or nothing.

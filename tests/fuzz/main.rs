@@ -26,6 +26,7 @@ const TARGETS: &[Target] = &[
     ("frames", checks::frames, FRAMES),
     ("grpc_health", checks::grpc_health, GRPC_HEALTH),
     ("grpc_timeout", checks::grpc_timeout, NUMBERS),
+    ("head", checks::head, HEAD),
     (
         "proxy_protocol",
         checks::proxy_protocol,
@@ -130,6 +131,30 @@ const GRPC_HEALTH: &[&[u8]] = &[
     b"\x10",
 ];
 
+const HEAD: &[&[u8]] = &[
+    b"GET / 1\nhost:a\n",
+    b"POST http://a:80/b?c 2\n",
+    b"OPTIONS * 0\n",
+    b"CONNECT a:80 1\n",
+    b"\n",
+    b"\n\n200\n",
+    b"\n\n101\n",
+    b"host:a\n",
+    b"content-length:5\n",
+    b"transfer-encoding:chunked\n",
+    b"connection:upgrade\nupgrade:other\n",
+    b"connection:keep-alive,x-a\n",
+    b"connection:",
+    b"te:trailers\n",
+    b"x-a:1\n",
+    b"cookie:a\n",
+    b"x-request-id:1\n",
+    b"content_length:1\n",
+    b",",
+    b":",
+    b" ",
+];
+
 const NUMBERS: &[&[u8]] = &[
     b"0",
     b"1",
@@ -183,7 +208,7 @@ macro_rules! twins {
 }
 
 twins! {
-    allow authority config forwarded frames grpc_health grpc_timeout proxy_protocol retry_after
+    allow authority config forwarded frames grpc_health grpc_timeout head proxy_protocol retry_after
     websocket
 }
 

@@ -27,6 +27,8 @@ fn what_two_parsers_could_read_differently_is_refused() {
         ("/", &[host, host], true),
         ("/", &[("host", "a b")], true),
         ("http://a/", &[host], false),
+        ("http://a", &[host], false),
+        ("http://a#b", &[host], false),
         ("http://a:80/", &[host], false),
         ("http://b/", &[host], true),
         ("/", &[host, ("transfer-encoding", "Chunked")], false),

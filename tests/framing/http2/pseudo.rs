@@ -173,6 +173,12 @@ pub(crate) const CASES: &[Case] = &[
     bare("DEL in the path", path!(b"/a\x7fb"), Malformed),
     bare("a byte above ASCII in the path", path!(b"/\xe9"), Malformed),
     bare("UTF-8 in the path", path!(b"/\xc3\xa9"), Malformed),
+    bare("a fragment alone", path!(b"#a"), Malformed),
+    bare(
+        "a fragment alone, and no authority",
+        &[METHOD, SCHEME, (b":path", b"#a"), (b"host", b"a")],
+        Malformed,
+    ),
     bare("a fragment", path!(b"/a#b"), Malformed),
     bare(
         "a port",

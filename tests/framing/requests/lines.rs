@@ -166,6 +166,12 @@ pub(crate) const CASES: &[Case] = &[
         &[Reject(400)],
     ),
     case(
+        "a fragment after the host",
+        b"GET http://a#b HTTP/1.1\r\nhost: a\r\n\r\n",
+        &[Reject(400)],
+    )
+    .fails("a parsed target has lost it", &[Forward(plain("GET", "/"))]),
+    case(
         "a fragment",
         b"GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n",
         &[Reject(400)],
