@@ -161,18 +161,26 @@ properties() {
     PROPTEST_CASES="${PROPTEST_CASES:-20000}" cargo test --locked --release --lib
 }
 
-# Each fuzz target for FUZZ_SECONDS; their twins on stable are the integration test `fuzz`.
+# Each fuzz target for FUZZ_SECONDS, from the corpus that is kept; what it finds beyond that is in
+# target/fuzz/TARGET, and where the next run goes on. The twins on stable are the integration test
+# `fuzz`.
 fuzz() {
     has cargo-fuzz || return 0
     if ! cargo +nightly --version >/dev/null 2>&1; then
         skip "there is no nightly toolchain"
         return
     fi
-    local target
+    local target found options
     for target in tests/fuzz/targets/*.rs; do
         target="$(basename "$target" .rs)"
-        cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" -- \
-            -max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 -verbosity=0
+        found="${CARGO_TARGET_DIR:-target}/fuzz/$target"
+        mkdir -p "$found"
+        options=(-max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 -verbosity=0)
+        if [ -e "tests/fuzz/dictionaries/$target.dict" ]; then
+            options+=(-dict="tests/fuzz/dictionaries/$target.dict")
+        fi
+        cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" "$found" \
+            "tests/fuzz/corpus/$target" -- "${options[@]}"
     done
 }
 
