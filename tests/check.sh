@@ -7,9 +7,10 @@
 #                             fuzzing, benches as smoke tests
 #   tests/check.sh STEP...    single steps by name, see the lists below
 #
-# `rest` is what `full` does beyond `cargo test`. `clients`, the usual pairs of real clients and
-# servers, is for by hand: it takes some minutes. A step that cannot be done here prints
-# `skipped: why`; in CI, where .ci/run has installed the tools, a missing tool is a failure.
+# `rest` is what `full` does beyond `cargo test`. For by hand are `few`, curl, httpx and grpcio
+# through the binary in a minute, and `clients`, the usual pairs of real clients and servers, in some
+# minutes. A step that cannot be done here prints `skipped: why`; in CI, where .ci/run has installed
+# the tools, a missing tool is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -136,6 +137,14 @@ deploy() {
     deploy/check.sh
 }
 
+# A few real clients and servers through the binary: nothing but curl and packages of PyPI.
+few() {
+    has python3 || return 0
+    has curl || return 0
+    cargo build --locked
+    tests/clients/run --few
+}
+
 # Real clients and servers through the binary; what this machine lacks is skipped with its reason.
 clients() {
     has python3 || return 0
@@ -205,7 +214,7 @@ for word in "$@"; do
     rest) steps+=("${REST[@]}") ;;
     nightly) steps+=("${NIGHTLY[@]}") ;;
     format | lint | tidy | unit | process | sim | loom | docs | deny | machete | deploy | \
-        clients | everyone | mutants | properties | fuzz | benches) steps+=("$word") ;;
+        few | clients | everyone | mutants | properties | fuzz | benches) steps+=("$word") ;;
     *)
         echo "unknown tier or step: $word" >&2
         exit 64

@@ -24,17 +24,25 @@ breaker = false
 ejection = false
 retry = false
 bulkhead = { max_requests = 1000, max_connections = 1000, max_idle = 100 }
+"""
+
+# Longer than anything takes that is meant to succeed on a machine with other work.
+TIMEOUTS = """
 [defaults.timeouts]
+connect = "10s"
 first_byte = "20s"
 request = "30s"
 """
 
-# For replies of the proxy itself.
+# For replies of the proxy itself, and for callers that name the host.
 EXTRA = """
 [upstreams.refusing]
 listen = "127.0.0.1:0"
 endpoints = ["http://127.0.0.1:REFUSING"]
 protocol = "http2"
+[upstreams.forward]
+listen = "127.0.0.1:0"
+forward = { allow = ["127.0.0.1:*", "localhost:*"], allow_addresses = ["127.0.0.0/8", "::1"] }
 [[listeners]]
 name = "nowhere"
 address = "127.0.0.1:0"
@@ -42,45 +50,67 @@ routes = [{ host = "elsewhere.invalid", upstream = "refusing" }]
 """
 
 # What is spoken to an upstream, by the name of its port.
-SPOKEN = {"h1": "http1", "h2c": "http2", "tls1": "auto", "tls2": "auto", "tcp": "tcp"}
+SPOKEN = {"h2c": "http2", "tls1": "auto", "tls2": "auto", "mtls": "auto", "tcp": "tcp", "tcps": "tcp"}
+
+# Ports that speak TLS.
+SECURE = {"tls1", "tls2", "mtls", "tcps"}
 
 
 def upstream(server, name):
     """The section of an upstream's port."""
-    scheme = {"tls1": "https", "tls2": "https", "tcp": "tcp"}.get(name, "http")
-    host = "localhost" if scheme == "https" else "127.0.0.1"
+    port, protocol = server.ports[name], SPOKEN.get(name, "http1")
+    if name == "unix":
+        protocol = {"grpc": "http2", "redis": "tcp", "postgres": "tcp"}.get(server.name, protocol)
+        endpoint = f"unix:{port}"
+    else:
+        secure, tcp = name in SECURE, protocol == "tcp"
+        scheme = "tcp" if tcp else "https" if secure else "http"
+        endpoint = f"{scheme}://{'localhost' if secure else '127.0.0.1'}:{port}"
     lines = [
         f"[upstreams.{server.name}-{name}]",
         'listen = "127.0.0.1:0"',
-        f'endpoints = ["{scheme}://{host}:{server.ports[name]}"]',
-        f'protocol = "{SPOKEN[name]}"',
+        f'endpoints = ["{endpoint}"]',
+        f'protocol = "{protocol}"',
     ]
-    if scheme == "https":
-        lines.append(f'tls = {{ ca = "{tools.certificates()}/client.pem" }}')
+    if name in SECURE:
+        folder = tools.certificates()
+        tls = [f'ca = "{folder}/client.pem"']
+        if name == "mtls":
+            tls += [f'{key} = "{folder}/callers/server.{file}"' for key, file in (("cert", "pem"), ("key", "key"))]
+        lines.append(f"tls = {{ {', '.join(tls)} }}")
     return "\n".join(lines)
 
 
-def edge(server, name):
-    """A listener with TLS in front of the same upstream."""
+def socket_of(server, name):
+    """The Unix socket where the proxy listens for an upstream's port; psql wants it by this name."""
+    folder = tools.sockets() / f"{server.name}-{name}"
+    return folder / (".s.PGSQL.5432" if server.name == "postgres" else "proxy")
+
+
+def more_listeners(server, name):
+    """In front of the same upstream: over TLS, with certificates of callers, and at a Unix socket."""
     folder = tools.certificates()
-    upstream_ = f"{server.name}-{name}"
-    return "\n".join(
-        [
-            "[[listeners]]",
-            f'name = "{upstream_}-tls"',
-            'address = "127.0.0.1:0"',
-            f'tls = {{ cert = "{folder}/server.pem", key = "{folder}/server.key" }}',
-            f'routes = [{{ upstream = "{upstream_}" }}]',
-        ]
-    )
+    socket = socket_of(server, name)
+    socket.parent.mkdir(exist_ok=True)
+    pair = f'cert = "{folder}/server.pem", key = "{folder}/server.key"'
+    ways = {
+        "tls": ("127.0.0.1:0", f"tls = {{ {pair} }}"),
+        "mtls": ("127.0.0.1:0", f'tls = {{ {pair}, client_ca = "{folder}/callers/client.pem" }}'),
+        "unix": (f"unix:{socket}", ""),
+    }
+    lines = []
+    for way, (address, tls) in ways.items():
+        lines += ["[[listeners]]", f'name = "{server.name}-{name}-{way}"', f'address = "{address}"', tls]
+        lines += [f'routes = [{{ upstream = "{server.name}-{name}" }}]']
+    return "\n".join(lines)
 
 
 class Daemon:
     """The binary under test, for as long as the `with` block runs."""
 
-    def __init__(self, sections, folder):
+    def __init__(self, sections, folder, timeouts=TIMEOUTS):
         config = Path(folder) / "proxy.toml"
-        config.write_text(SETTINGS + "\n".join(sections) + "\n")
+        config.write_text("\n".join([SETTINGS, timeouts, *sections, ""]))
         self.access_log = open(Path(folder) / "access.log", "w")  # noqa: SIM115
         self.log = open(Path(folder) / "proxy.log", "w")  # noqa: SIM115
         command = [tools.outrigger(), "run", "--config", config]

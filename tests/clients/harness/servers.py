@@ -10,12 +10,12 @@ import subprocess
 from . import process, tools
 
 # What an upstream can do, beside what all can.
-NODE = {"accepted", "broken", "duplex", "early", "expect", "interim", "trailers"}
-NODE |= {"takes_trailers", "tells_trailers"}
+NODE = {"broken", "duplex", "early", "expect", "interim", "trailers"}
+NODE |= {"takes_trailers", "tells_trailers", "websocket", "commands"}
 
 
 class Server:
-    """A running upstream: its ports by what is spoken there, and a port past the proxy."""
+    """A running upstream: its ports, or paths, by what is spoken there, and a port past the proxy."""
 
     def __init__(self, name, process_, ports, control, features):
         self.name, self.process, self.ports = name, process_, ports
@@ -42,14 +42,13 @@ def node(log):
     folder = tools.certificates()
     modules = tools.node_modules()
     command = [tools.node(), tools.SUITE / "upstreams/app.mjs"]
-    command += [folder / "server.pem", folder / "server.key", modules]
+    command += [folder / "server.pem", folder / "server.key", tools.sockets() / "node", modules]
     started, ports = process.announced(command, log)
     control = ports.pop("control")
-    features = {name: set(NODE) for name in ports}
-    for name in ("h1", "tls1"):
-        features[name] |= {"websocket", "deflate"}
+    features = {name: NODE | {"deflate"} for name in ports}
     for name in ("h2c", "tls2"):
         features[name] -= {"expect"}
+    features["h2c"] -= {"deflate"}
     return Server("node", started, ports, control, features)
 
 
@@ -60,11 +59,13 @@ def hypercorn(log):
     command += [folder / "server.pem", folder / "server.key"]
     started, ports = process.announced(command, log)
     control = ports.pop("control")
-    # Its trailers are those of HTTP/2.
-    features = {name: {"duplex", "takes_trailers"} for name in ports}
+    # Over HTTP/1 it has no trailers and no 103, and it may send 100 before it refuses. What it is sent for a stream that it has ended holds
+    # up others, and is an error that ends the connection where the stream was a WebSocket.
+    features = {name: {"broken", "duplex", "takes_trailers"} for name in ports}
     for name in ("h2c", "tls2"):
-        features[name] |= {"trailers"}
-    features["h1"] |= {"websocket"}
+        features[name] |= {"interim", "trailers"}
+    for name in ("h1", "tls2"):
+        features[name] |= {"websocket"}
     return Server("hypercorn", started, ports, control, features)
 
 
@@ -76,21 +77,22 @@ def nginx(log, behind):
     (folder / "static").mkdir(parents=True)
     (folder / "static/file").write_bytes(random.Random(1).randbytes(1 << 20))
     (folder / "static/text").write_text("the same again\n" * 10000)
-    names = ("h1", "h2c", "tls1", "tls2")
+    names = ("h1", "h2c", "tls1", "tls2", "mtls")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    text = (tools.SUITE / "upstreams/nginx.conf").read_text()
+    ports["unix"] = str(tools.sockets() / "nginx")
     values = {"folder": folder, "certificates": tools.certificates(), "app": behind.ports["h1"]}
-    for name, value in (values | ports).items():
-        text = text.replace("{{%s}}" % name, str(value))
-    if os.geteuid() == 0:
-        text = "user root;\n" + text
-    (folder / "nginx.conf").write_text(text)
-    started = process.spawn([binary, "-e", folder / "error.log", "-c", folder / "nginx.conf"], log)
+    for file in ("nginx.conf", "nginx-pages.conf"):
+        text = (tools.SUITE / "upstreams" / file).read_text()
+        for name, value in (values | ports).items():
+            text = text.replace("{{%s}}" % name, str(value))
+        (folder / file).write_text(text)
+    command = [binary, "-e", folder / "error.log", "-c", folder / "nginx.conf"]
+    started = process.spawn(command + (["-g", "user root;"] if os.geteuid() == 0 else []), log)
     process.until(lambda: listens(ports["h1"]), started, "nginx")
-    features = {name: {"broken", "static"} for name in names}
-    # Over HTTP/2, nginx 1.22 ends the connection at a trailer.
-    for name in ("h1", "tls1"):
-        features[name] |= {"takes_trailers"}
+    features = {name: {"broken", "early", "static"} for name in ports}
+    # Over HTTP/2, nginx 1.22 ends the connection at a trailer, and knows no extended CONNECT.
+    for name in ("h1", "tls1", "mtls", "unix"):
+        features[name] |= {"takes_trailers", "websocket", "deflate", "commands"}
     return Server("nginx", started, ports, behind.control.rpartition(":")[2], features)
 
 
@@ -98,24 +100,30 @@ def grpc(log):
     """The gRPC server, plain and over TLS."""
     folder = tools.certificates()
     command = [tools.python(), tools.SUITE / "upstreams/grpc_server.py"]
-    command += [folder / "server.pem", folder / "server.key"]
+    command += [folder / "server.pem", folder / "server.key", folder / "callers/client.pem"]
+    command += [tools.sockets() / "grpc"]
     started, ports = process.announced(command, log)
     return Server("grpc", started, ports, 0, {})
 
 
 def redis(log):
-    """Redis without persistence."""
+    """Redis without persistence: plain, over TLS and at a Unix socket."""
     binary, extra = tools.redis()
-    (port,) = free_ports(1)
-    command = ["env", *(f"{name}={value}" for name, value in extra.items()), binary, "--port", port]
+    folder = tools.certificates()
+    plain, secure = free_ports(2)
+    ports = {"tcp": plain, "tcps": secure, "unix": str(tools.sockets() / "redis")}
+    command = ["env", *(f"{name}={value}" for name, value in extra.items()), binary, "--port", plain]
     command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tools.SCRATCH]
+    command += ["--tls-port", secure, "--tls-auth-clients", "no", "--unixsocket", ports["unix"]]
+    command += ["--tls-cert-file", folder / "server.pem", "--tls-key-file", folder / "server.key"]
+    command += ["--tls-ca-cert-file", folder / "client.pem"]
     started = process.spawn(command, log)
-    process.until(lambda: listens(port), started, "redis-server")
-    return Server("redis", started, {"tcp": port}, 0, {})
+    process.until(lambda: listens(plain), started, "redis-server")
+    return Server("redis", started, ports, 0, {})
 
 
 def postgres(log):
-    """PostgreSQL with a fresh cluster, as somebody else than root."""
+    """PostgreSQL with a fresh cluster, as somebody else than root; it takes TLS where it is asked for."""
     binaries = tools.postgres()
     user = None
     folder = tools.SCRATCH / "postgres"
@@ -133,14 +141,20 @@ def postgres(log):
     if made.wait() != 0:
         raise tools.Missing(f"initdb ended with {made.returncode}, see {log.name}")
     (port,) = free_ports(1)
-    settings = {"port": port, "listen_addresses": "127.0.0.1", "fsync": "off"}
+    settings = {"port": port, "listen_addresses": "127.0.0.1", "fsync": "off", "ssl": "on"}
     settings |= {"unix_socket_directories": folder, "max_connections": 60}
+    for name, file in (("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")):
+        settings[name] = shutil.copy(tools.certificates() / file, folder)
+        os.chmod(settings[name], 0o600)
+        if user:
+            shutil.chown(settings[name], user)
     command = [binaries / "postgres", "-D", data]
     command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     started = process.spawn(command, log, cwd=folder, user=user)
     ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "suite"]
     process.until(lambda: subprocess.run(ready).returncode == 0, started, "postgres")
-    server = Server("postgres", started, {"tcp": port}, 0, {})
+    ports = {"tcp": port, "unix": f"{folder}/.s.PGSQL.{port}"}
+    server = Server("postgres", started, ports, 0, {})
     server.folder = folder
     return server
 

@@ -3,11 +3,13 @@
 Each getter raises `Missing` with the reason where something cannot be had.
 """
 
+import atexit
 import functools
 import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[3]
@@ -137,12 +139,26 @@ def postgres():
 
 @functools.cache
 def certificates():
-    """A folder with `client.pem` (the root), `server.pem` and `server.key`."""
+    """A folder with `client.pem` (the root), `server.pem` and `server.key`.
+
+    The same names in `callers` below it are those of callers, under a root of their own.
+    """
     folder = SCRATCH / "certificates"
-    if not _made_of(folder, "localhost"):
-        names = ["--identities", "localhost", "127.0.0.1", "--quiet"]
-        _run([python(), "-m", "trustme", "--dir", folder, *names], "trustme")
-        _mark(folder, "localhost")
+    wanted = {folder: ["localhost", "127.0.0.1"], folder / "callers": ["caller.test"]}
+    if not _made_of(folder, str(sorted(wanted.values()))):
+        for each, names in wanted.items():
+            each.mkdir(exist_ok=True)
+            options = ["--dir", each, "--identities", *names, "--quiet"]
+            _run([python(), "-m", "trustme", *options], "trustme")
+        _mark(folder, str(sorted(wanted.values())))
+    return folder
+
+
+@functools.cache
+def sockets():
+    """A folder for Unix sockets, which may not lie deep; it is gone with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="outrigger-clients-"))
+    atexit.register(shutil.rmtree, folder, True)
     return folder
 
 

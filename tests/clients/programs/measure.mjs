@@ -1,21 +1,23 @@
-// Latency through the proxy as a caller in Node sees it: of events, and of leaving.
+// Latency as a caller in Node sees it, through the proxy and past it: of events, and of leaving.
 //
 //   node measure.mjs NODE_MODULES PLAN
 //
-// Prints a line of JSON for each target: milliseconds of each event and of each leaving.
+// Prints a line of JSON for each target: milliseconds of each event and of each leaving, both ways.
+// The two ways take turns, or run beside each other, so that whatever else the machine does
+// befalls both.
 import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
 import { ca, fresh, numbers, plan, sleep } from './suite.mjs';
 
-const now = () => performance.timeOrigin + performance.now();
-const HTTP2 = plan.mode === 'h2c' || plan.mode === 'tls2';
+// Of a clock that all processes share, milliseconds.
+const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 // A call: its body as an iterable, and how to leave it.
-async function call(target, path) {
-  const url = new URL(target.url + path);
-  if (HTTP2) {
-    const session = http2.connect(target.url, { ca });
+async function call({ mode, url: origin }, path) {
+  const url = new URL(origin + path);
+  if (mode === 'h2c' || mode === 'tls2') {
+    const session = http2.connect(origin, { ca });
     session.on('error', (problem) => process.stderr.write(`${problem}\n`));
     const stream = session.request({ ':path': path });
     stream.on('error', (problem) => process.stderr.write(`${problem}\n`));
@@ -29,29 +31,39 @@ async function call(target, path) {
   return { body: response, leave: () => request.destroy(), end: () => request.destroy() };
 }
 
-for (const target of plan.targets) {
-  const events = [];
-  const { body, end } = await call(target, `/sse?n=${plan.events}&every=5`);
+async function events(way) {
+  const came = [];
+  const { body, end } = await call(way, `/sse?n=${plan.events}&every=5`);
   for await (const piece of body) {
-    const came = now();
-    for (const [, sent] of piece.toString().matchAll(/^data: (.*)$/gm)) events.push(came - Number(sent));
+    const at = now();
+    for (const [, sent] of piece.toString().matchAll(/^data: (.*)$/gm)) came.push(at - Number(sent));
   }
   end();
-  const leavings = [];
+  return came;
+}
+
+async function leaving(way, control) {
+  const id = fresh();
+  const held = await call(way, `/hang?head=1&id=${id}`);
+  await new Promise((got) => { held.body.once('data', got); });
+  const left = now();
+  held.leave();
+  let told;
+  do {
+    await sleep(5);
+    told = await (await fetch(`${control}/seen?id=${id}`)).json();
+  } while (told.state !== 'aborted' && now() - left < 10_000);
+  held.end();
+  return (told.since ?? now()) - left;
+}
+
+for (const target of plan.targets) {
+  const ways = { through: { mode: plan.mode, url: target.url }, direct: target.direct };
+  const [through, direct] = await Promise.all([events(ways.through), events(ways.direct)]);
+  const leavings = { through: [], direct: [] };
   for (const _ of numbers(plan.leavings)) {
-    const id = fresh();
-    const held = await call(target, `/hang?head=1&id=${id}`);
-    await new Promise((got) => { held.body.once('data', got); });
-    const left = now();
-    held.leave();
-    let told;
-    do {
-      await sleep(5);
-      told = await (await fetch(`${target.control}/seen?id=${id}`)).json();
-    } while (told.state !== 'aborted' && now() - left < 10_000);
-    leavings.push((told.since ?? now()) - left);
-    held.end();
+    for (const way of Object.keys(ways)) leavings[way].push(await leaving(ways[way], target.control));
   }
-  console.log(JSON.stringify({ target: target.label, events, leavings }));
+  console.log(JSON.stringify({ target: target.label, events: { through, direct }, leavings }));
 }
 process.exit();

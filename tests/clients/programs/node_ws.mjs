@@ -1,11 +1,57 @@
-// Node's `ws`: frames of every kind, compression, closing from either side.
+// Node's `ws`: frames of every kind, compression, closing from either side. Over HTTP/2 its frames
+// are in streams of Node's own client, opened by extended CONNECT (RFC 8441).
+import http2 from 'node:http2';
 import { once } from 'node:events';
 import { BODY, assert, awaitState, ca, check, fresh, need, numbers, plan, require } from './suite.mjs';
 
-const { WebSocket } = require('ws');
+const { WebSocket, PerMessageDeflate, extension } = require('ws');
+const HTTP2 = plan.mode === 'h2c' || plan.mode === 'tls2';
+let session;
+
+// A stream that is a WebSocket from here on, or the status of the refusal.
+async function request(path, protocols, deflate) {
+  if (!session.remoteSettings.enableConnectProtocol) await once(session, 'remoteSettings');
+  const stream = session.request({
+    ':method': 'CONNECT',
+    ':protocol': 'websocket',
+    ':path': path,
+    'sec-websocket-version': '13',
+    'sec-websocket-extensions': extension.format({ 'permessage-deflate': deflate.offer() }),
+    ...(protocols && { 'sec-websocket-protocol': protocols.join(', ') }),
+  });
+  stream.on('error', () => {});
+  const [headers] = await once(stream, 'response');
+  return { headers, stream };
+}
+
+// What `ws` does with an upgrade, for which it has no such call over HTTP/2.
+async function connect(path, protocols) {
+  const deflate = new PerMessageDeflate({ isServer: false });
+  const { headers, stream } = await request(path, protocols, deflate);
+  assert.equal(headers[':status'], 200);
+  const socket = new WebSocket(null, undefined, { autoPong: true, closeTimeout: 30_000 });
+  socket._isServer = false;
+  socket._protocol = headers['sec-websocket-protocol'] ?? '';
+  const offers = headers['sec-websocket-extensions'];
+  const agreed = offers && extension.parse(offers)['permessage-deflate'];
+  if (agreed) {
+    deflate.accept(agreed);
+    socket._extensions['permessage-deflate'] = deflate;
+  }
+  socket.setSocket(stream, Buffer.alloc(0), { maxPayload: 16 << 20 });
+  return socket;
+}
+
+async function refusal(target, path) {
+  if (HTTP2) return (await request(path, undefined, new PerMessageDeflate())).headers[':status'];
+  const socket = new WebSocket(target.url.replace('http', 'ws') + path, { ca });
+  const [, response] = await once(socket, 'unexpected-response');
+  socket.terminate();
+  return response.statusCode;
+}
 
 async function open(target, path, ...more) {
-  const socket = new WebSocket(target.url.replace('http', 'ws') + path, ...more, { ca });
+  const socket = HTTP2 ? await connect(path, ...more) : new WebSocket(target.url.replace('http', 'ws') + path, ...more, { ca });
   const answers = [];
   const waiting = [];
   socket.on('message', (data, binary) => {
@@ -14,11 +60,13 @@ async function open(target, path, ...more) {
     else answers.push(message);
   });
   socket.receive = () => (answers.length ? Promise.resolve(answers.shift()) : new Promise((got) => { waiting.push(got); }));
-  await once(socket, 'open');
+  if (!HTTP2) await once(socket, 'open');
   return socket;
 }
 
 for (const target of plan.targets) {
+  if (HTTP2) session = http2.connect(target.url, { ca });
+  session?.on('error', () => {});
   await check(target, 'text and binary', async () => {
     const socket = await open(target, '/ws', ['chat.v1', 'chat.v2']);
     assert.equal(socket.protocol, 'chat.v2');
@@ -65,10 +113,7 @@ for (const target of plan.targets) {
     await awaitState(target, id, 'closed 1006');
   });
   await check(target, 'refused', async () => {
-    need(target, 'deflate');
-    const socket = new WebSocket(`${target.url.replace('http', 'ws')}/elsewhere`, { ca });
-    const [, response] = await once(socket, 'unexpected-response');
-    assert.equal(response.statusCode, 403);
-    socket.terminate();
+    assert.equal(await refusal(target, '/elsewhere'), 403);
   });
+  session?.destroy();
 }

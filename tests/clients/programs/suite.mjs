@@ -8,6 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export const plan = JSON.parse(readFileSync(process.argv[3]));
 export const ca = readFileSync(plan.ca);
+// The caller's own certificate, where one is wanted.
+export const identity = plan.mode === 'mtls' ? { cert: readFileSync(plan.cert), key: readFileSync(plan.key) } : {};
 export const require = createRequire(`${process.argv[2]}/`);
 
 export const MIB = 1 << 20;
@@ -54,11 +56,6 @@ export async function awaitState(target, id, wanted) {
     if (Date.now() > end) throw new Error(`the upstream says \`${state}\` of the call, and never \`${wanted}\``);
     await sleep(10);
   }
-}
-
-export async function accepted(target) {
-  need(target, 'accepted');
-  return (await ask(target, '/accepted'))[target.port];
 }
 
 export const numbers = (count) => [...Array(count).keys()];

@@ -86,9 +86,3 @@ def await_state(target, id, wanted):
             raise AssertionError(f"the upstream says `{now}` of the call, and never `{wanted}`")
         time.sleep(0.01)
     return time.monotonic() - began
-
-
-def accepted(target):
-    """How many connections the upstream has accepted."""
-    need(target, "accepted")
-    return control(target, "/accepted")[target["port"]]

@@ -1,13 +1,19 @@
-"""Python aiohttp: HTTP/1.1, plain and over TLS, and its WebSocket client."""
+"""Python aiohttp: HTTP/1.1, plain and over TLS, and its WebSocket client.
+
+Also with a certificate of its own, to a Unix socket, and by a proxy that the environment names.
+"""
 
 import asyncio
 import hashlib
+import os
 import ssl
 
 import aiohttp
-from suite import BODY, BODY_HASH, MIB, await_state, check, equal, fresh, need, plan, targets
+from suite import BODY, BODY_HASH, MIB, Skip, await_state, check, equal, fresh, need, plan, targets
 
 VERIFY = ssl.create_default_context(cafile=plan["ca"])
+if plan["mode"] == "mtls":
+    VERIFY.load_cert_chain(plan["cert"], plan["key"])
 
 
 async def semantics(target, http):
@@ -58,6 +64,8 @@ async def semantics(target, http):
             except aiohttp.ClientPayloadError:
                 pass
     with check(target, "caller leaves while reading"):
+        if target["label"].startswith("nginx") and "proxy" in target and url.startswith("https"):
+            raise Skip("asyncio keeps a tunnel until close_notify is answered, and nginx does not read then")
         id = fresh()
         async with http.get(f"{url}/hang?head=1&id={id}") as got:
             equal(await got.content.readany(), b"first")
@@ -82,8 +90,13 @@ async def semantics(target, http):
 async def main():
     for target in targets:
         connector = aiohttp.TCPConnector(ssl=VERIFY, limit=200)
+        if "socket" in target:
+            connector = aiohttp.UnixConnector(target["socket"], limit=200)
+        if "proxy" in target:
+            os.environ |= {"HTTP_PROXY": target["proxy"], "HTTPS_PROXY": target["proxy"]}
         timeout = aiohttp.ClientTimeout(total=20)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, max_line_size=16384) as http:
+        options = {"timeout": timeout, "trust_env": "proxy" in target, "max_line_size": 16384}
+        async with aiohttp.ClientSession(connector=connector, **options) as http:
             await semantics(target, http)
 
 

@@ -1,4 +1,7 @@
-"""Python grpcio: all four kinds, deadlines, cancellation, metadata, compression, our own replies."""
+"""Python grpcio: all four kinds, deadlines, cancellation, metadata, compression, our own replies.
+
+Plain and over TLS, with a certificate of its own, to a Unix socket, and by a proxy's tunnel.
+"""
 
 import os
 import time
@@ -14,8 +17,16 @@ OPTIONS += [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), (
 
 def channel(target):
     address = target["url"].partition("//")[2]
+    if "socket" in target:
+        # Left to itself it sends the path, which is no authority.
+        authority = [("grpc.default_authority", "localhost")]
+        return grpc.insecure_channel(f"unix:{target['socket']}", OPTIONS + authority)
+    if "proxy" in target:
+        proxy = [("grpc.enable_http_proxy", 1), ("grpc.http_proxy", target["proxy"])]
+        return grpc.insecure_channel(address, OPTIONS[:-1] + proxy)
     if target["url"].startswith("https"):
-        credentials = grpc.ssl_channel_credentials(Path(plan["ca"]).read_bytes())
+        own = [Path(plan[each]).read_bytes() for each in ("key", "cert")] if plan["mode"] == "mtls" else []
+        credentials = grpc.ssl_channel_credentials(Path(plan["ca"]).read_bytes(), *own)
         return grpc.secure_channel(address, credentials, OPTIONS)
     return grpc.insecure_channel(address, OPTIONS)
 

@@ -1,4 +1,7 @@
-"""Python httpx: HTTP/1.1 and HTTP/2, plain by prior knowledge and over TLS."""
+"""Python httpx: HTTP/1.1 and HTTP/2, plain by prior knowledge and over TLS.
+
+Also with a certificate of its own, to a Unix socket, and by a proxy.
+"""
 
 import asyncio
 import hashlib
@@ -10,7 +13,6 @@ from suite import (
     BODY_HASH,
     MIB,
     Skip,
-    accepted,
     await_state,
     check,
     equal,
@@ -21,15 +23,18 @@ from suite import (
     targets,
 )
 
-HTTP2 = mode in ("h2c", "tls2")
+HTTP2 = mode in ("h2c", "tls2", "mtls")
 VERIFY = ssl.create_default_context(cafile=plan["ca"])
+if mode == "mtls":
+    VERIFY.load_cert_chain(plan["cert"], plan["key"])
 
 
-def client():
+def client(target):
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=100)
-    return httpx.AsyncClient(
-        http1=not HTTP2, http2=HTTP2, verify=VERIFY, limits=limits, timeout=20, trust_env=False
-    )
+    options = {"http1": not HTTP2, "http2": HTTP2, "verify": VERIFY, "limits": limits, "trust_env": False}
+    # With a proxy or a socket, httpx wants a transport, which takes them all.
+    transport = httpx.AsyncHTTPTransport(uds=target.get("socket"), proxy=target.get("proxy"), **options)
+    return httpx.AsyncClient(transport=transport, timeout=20, trust_env=False)
 
 
 async def semantics(target, http):
@@ -43,9 +48,11 @@ async def semantics(target, http):
     with check(target, "head"):
         got = await http.head(f"{url}/hello")
         equal((got.status_code, got.headers["content-length"], got.content), (200, "5", b""))
-    with check(target, "echo of 1 MiB"):
-        got = await http.post(f"{url}/echo", content=BODY)
-        equal(hashlib.sha256(got.content).hexdigest(), BODY_HASH)
+    with check(target, "echo"):
+        # httpx reads when all is written, for which Unix sockets may hold too little.
+        sent = BODY[: MIB // 8] if "socket" in target else BODY
+        got = await http.post(f"{url}/echo", content=sent)
+        equal(hashlib.sha256(got.content).digest(), hashlib.sha256(sent).digest())
     with check(target, "chunked upload"):
 
         async def pieces():
@@ -64,10 +71,8 @@ async def semantics(target, http):
         got = await http.get(f"{url}/interim")
         equal((got.status_code, got.content), (200, b"hello"))
     with check(target, "keep-alive"):
-        before = accepted(target)
-        for _ in range(20):
-            equal((await http.get(f"{url}/hello")).status_code, 200)
-        assert accepted(target) - before <= 1, accepted(target) - before
+        connections = {(await http.get(f"{url}/hello")).headers["x-connection"] for _ in range(20)}
+        assert len(connections) <= 2, connections
     with check(target, "100 at once"):
         got = await asyncio.gather(*(http.get(f"{url}/slow?ms=50") for _ in range(100)))
         equal([each.content for each in got], [b"hello"] * 100)
@@ -93,13 +98,13 @@ async def semantics(target, http):
     # With a client of their own: httpcore leaves HTTP/2 streams open, and is gone with its connection.
     with check(target, "caller leaves while reading"):
         id = fresh()
-        async with client() as own:
+        async with client(target) as own:
             async with own.stream("GET", f"{url}/hang?head=1&id={id}") as got:
                 equal(await anext(got.aiter_bytes()), b"first")
         await asyncio.to_thread(await_state, target, id, "aborted")
     with check(target, "caller leaves while waiting"):
         id = fresh()
-        async with client() as own:
+        async with client(target) as own:
             call = asyncio.create_task(own.get(f"{url}/hang?id={id}"))
             await asyncio.to_thread(await_state, target, id, "open")
             call.cancel()
@@ -113,7 +118,7 @@ async def semantics(target, http):
             sent.set()
             await asyncio.sleep(60)
 
-        async with client() as own:
+        async with client(target) as own:
             call = asyncio.create_task(own.post(f"{url}/hash?id={id}", content=begun()))
             await asyncio.wait_for(sent.wait(), 10)
             await asyncio.to_thread(await_state, target, id, "open")
@@ -130,7 +135,7 @@ async def semantics(target, http):
 
 async def main():
     for target in targets:
-        async with client() as http:
+        async with client(target) as http:
             await semantics(target, http)
 
 

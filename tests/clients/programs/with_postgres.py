@@ -1,20 +1,34 @@
-"""PostgreSQL over TCP: pg8000 with transactions, COPY and cancelled queries, and psql."""
+"""PostgreSQL over TCP: pg8000 with transactions, COPY and cancelled queries, and psql.
+
+The server takes TLS, which passes through the proxy as bytes where the caller asks for it.
+"""
 
 import io
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pg8000.dbapi
-from suite import MIB, PATIENCE, Skip, check, equal, targets
+from suite import MIB, PATIENCE, Skip, check, equal, plan, targets
 
 
-def connect(target):
-    host, port = target["url"].partition("//")[2].split(":")
-    return pg8000.dbapi.connect(user="suite", database="postgres", host=host, port=int(port), timeout=20)
+def connect(target, **more):
+    more |= {"user": "suite", "database": "postgres", "timeout": 20}
+    if "socket" in target:
+        return pg8000.dbapi.connect(unix_sock=target["socket"], **more)
+    host, port = address(target)
+    return pg8000.dbapi.connect(host=host, port=int(port), **more)
+
+
+def address(target):
+    """Host and port, or the folder of the Unix socket and what its name ends with, as psql wants them."""
+    if "socket" in target:
+        return os.path.dirname(target["socket"]), target["socket"].rpartition(".")[2]
+    return target["url"].partition("//")[2].split(":")
 
 
 def ask(connection, text, *arguments, **more):
@@ -68,16 +82,16 @@ def semantics(target, own):
         equal(own.notifications[0][2], "first")
         own.rollback()
     with check(target, "server ends the session"):
-        with connect(target) as another:
-            pid = ask(another, "select pg_backend_pid()")[0][0]
-            ask(own, "select pg_terminate_backend(%s::int)", (pid,))
-            own.rollback()
-            try:
-                ask(another, "select 1")
-            except (pg8000.dbapi.Error, OSError):
-                pass
-            else:
-                raise AssertionError("a session that was ended answered")
+        another = connect(target)
+        pid = ask(another, "select pg_backend_pid()")[0][0]
+        ask(own, "select pg_terminate_backend(%s::int)", (pid,))
+        own.rollback()
+        try:
+            ask(another, "select 1")
+        except (pg8000.dbapi.Error, OSError):
+            quietly(another.close)
+        else:
+            raise AssertionError("a session that was ended answered")
     with check(target, "caller leaves during a query"):
         another = connect(target)
         pid = ask(another, "select pg_backend_pid()")[0][0]
@@ -99,12 +113,32 @@ def semantics(target, own):
             time.sleep(0.02)
         own.rollback()
     with check(target, "psql"):
-        if not shutil.which("psql"):
-            raise Skip("`psql` is not installed (Debian: postgresql-client)")
-        host, port = target["url"].partition("//")[2].split(":")
-        command = ["psql", "-X", "-A", "-t", "-h", host, "-p", port, "-U", "suite", "postgres"]
-        done = subprocess.run([*command, "-c", "select 6 * 7"], capture_output=True, text=True, timeout=20)
-        equal((done.returncode, done.stdout), (0, "42\n"))
+        equal(psql(target, "select 6 * 7"), "42")
+    if "socket" in target or target["port"] == "unix":
+        return  # PostgreSQL takes no TLS at a Unix socket
+    encrypted = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    with check(target, "TLS, passed through"):
+        verify = ssl.create_default_context(cafile=plan["ca"])
+        with connect({**target, "url": target["url"].replace("127.0.0.1", "localhost")}, ssl_context=verify) as another:
+            equal(ask(another, encrypted), ([True],))
+            large = os.urandom(MIB)
+            equal(bytes(ask(another, "select %s::bytea", (large,))[0][0]), large)
+    with check(target, "psql over TLS, passed through"):
+        equal(psql(target, encrypted, PGSSLMODE="require"), "t")
+        verified = {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": plan["ca"]}
+        equal(psql(target, encrypted, PGHOST="localhost", PGHOSTADDR="127.0.0.1", **verified), "t")
+
+
+def psql(target, query, **environment):
+    """What psql prints for a query."""
+    if not shutil.which("psql"):
+        raise Skip("`psql` is not installed (Debian: postgresql-client)")
+    host, port = address(target)
+    environment = {**os.environ, "PGHOST": host, "PGPORT": port, "PGUSER": "suite", "PGSSLMODE": "disable", **environment}
+    command = ["psql", "-X", "-A", "-t", "-c", query, "postgres"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment)
+    equal((done.returncode, done.stderr), (0, ""))
+    return done.stdout.strip()
 
 
 def quietly(call):

@@ -1,4 +1,4 @@
-"""redis-py over TCP: calls, pipelines, large values, subscriptions, many connections."""
+"""redis-py over TCP, over TLS and by a Unix socket: calls, pipelines, large values, subscriptions, many connections."""
 
 import os
 import threading
@@ -6,12 +6,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import redis
-from suite import MIB, PATIENCE, check, equal, fresh, targets
+from suite import MIB, PATIENCE, check, equal, fresh, plan, targets
 
 
 def client(target):
+    if "socket" in target:
+        return redis.Redis(unix_socket_path=target["socket"], socket_timeout=20)
     host, port = target["url"].partition("//")[2].split(":")
-    return redis.Redis(host=host, port=int(port), socket_timeout=20)
+    secure = {"ssl": True, "ssl_ca_certs": plan["ca"]} if target["url"].startswith("https") else {}
+    return redis.Redis(host=host, port=int(port), socket_timeout=20, **secure)
 
 
 def semantics(target, own):
@@ -23,9 +26,10 @@ def semantics(target, own):
         own.set("large", large)
         equal(own.get("large"), large)
     with check(target, "pipeline of 10000"):
+        name = fresh()
         with own.pipeline(transaction=False) as pipeline:
             for each in range(10000):
-                pipeline.incr("count")
+                pipeline.incr(name)
             equal(pipeline.execute(), list(range(1, 10001)))
     with check(target, "transaction"):
         with own.pipeline() as pipeline:

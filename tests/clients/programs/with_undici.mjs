@@ -1,13 +1,16 @@
 // undici, which is behind Node's fetch: HTTP/1.1 with pipelining, HTTP/2 over TLS, its WebSocket.
+// Also with a certificate of its own, to a Unix socket, and by its ProxyAgent.
 import { Readable } from 'node:stream';
-import { Skip, BODY, BODY_HASH, MIB, accepted, assert, awaitState, ca, check, fails, fresh, need, numbers, plan, require, sha256 } from './suite.mjs';
+import { Skip, BODY, BODY_HASH, MIB, assert, awaitState, ca, check, fails, fresh, identity, need, numbers, plan, require, sha256 } from './suite.mjs';
 
-const { Agent, Client, WebSocket, fetch, request } = require('undici');
-const http2 = plan.mode === 'tls2';
+const { Agent, Client, ProxyAgent, WebSocket, fetch, request } = require('undici');
+const http2 = plan.mode === 'tls2' || plan.mode === 'mtls';
 
 for (const target of plan.targets) {
-  const options = { connect: { ca }, allowH2: http2 };
-  const dispatcher = new Agent(options);
+  const connect = { ca, ...identity, ...(target.socket && { socketPath: target.socket }) };
+  // As a rule it asks for tunnels; without, an `http:` URL goes to the proxy whole.
+  const proxied = { uri: target.proxy, requestTls: connect, proxyTunnel: false, allowH2: false };
+  const dispatcher = target.proxy ? new ProxyAgent(proxied) : new Agent({ connect, allowH2: http2 });
   const get = async (path, more = {}) => {
     const got = await request(target.url + path, { dispatcher, ...more });
     const body = Buffer.from(await got.body.arrayBuffer());
@@ -47,18 +50,19 @@ for (const target of plan.targets) {
     }
   });
   await check(target, 'keep-alive', async () => {
-    const before = await accepted(target);
-    for (const _ of numbers(20)) await get('/hello');
-    assert((await accepted(target)) - before <= 1);
+    if (target.proxy && target.url.startsWith('https')) throw new Skip('undici opens a tunnel for each request once it has sent a HEAD');
+    const connections = new Set();
+    for (const _ of numbers(20)) connections.add((await get('/hello')).headers['x-connection']);
+    assert(connections.size <= 2, `${connections.size} connections to the upstream`);
   });
   await check(target, '100 at once', async () => {
     const calls = numbers(100).map((each) => get('/echo', { method: 'POST', body: `${each}` }));
     const got = await Promise.all(calls);
     assert.deepEqual(got.map(({ body }) => body.toString()), numbers(100).map(String));
   });
-  if (!http2) {
+  if (!http2 && !target.proxy) {
     await check(target, 'pipelining', async () => {
-      const client = new Client(target.url, { connect: { ca }, pipelining: 10 });
+      const client = new Client(target.url, { connect, pipelining: 10 });
       const calls = numbers(50).map((each) => client.request({ method: 'GET', path: `/slow?ms=${(each * 7) % 20}` }));
       const got = await Promise.all(calls.map(async (call) => (await (await call).body.text())));
       await client.close();

@@ -1,8 +1,8 @@
 // The upstream of the suite in Node: the same application over HTTP/1 and HTTP/2, plain and TLS.
 //
-//   node app.mjs CERT KEY NODE_MODULES
+//   node app.mjs CERT KEY SOCKET NODE_MODULES
 //
-// Prints one line of JSON with its ports. `app.py` is the same application in Python.
+// Prints one line of JSON with its ports, and with the Unix socket as `unix`. `app.py` is the same application in Python.
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -11,16 +11,24 @@ import http2 from 'node:http2';
 import https from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const [cert, key, modules] = process.argv.slice(2);
+const [cert, key, socketPath, modules] = process.argv.slice(2);
 const tls = { cert: readFileSync(cert), key: readFileSync(key) };
 const PIECE = randomBytes(65536);
 
 // What became of calls that gave an `id`: `open`, `done` or `aborted`, and when.
 const seen = new Map();
 const since = new Map();
-const now = () => performance.timeOrigin + performance.now();
-// Connections accepted so far, by server.
-const accepted = {};
+// Of a clock that all processes share, milliseconds.
+const now = () => Number(process.hrtime.bigint()) / 1e6;
+// Connections that ask, numbered.
+const connections = new WeakMap();
+let last = 0;
+
+function connection(req) {
+  const own = req.stream?.session ?? req.socket;
+  if (!connections.has(own)) connections.set(own, last += 1);
+  return connections.get(own);
+}
 
 function watch(id, req, res) {
   if (!id) return;
@@ -61,7 +69,8 @@ async function pour(res, bytes) {
 
 const pages = {
   '/hello'(req, res) {
-    res.writeHead(200, { 'content-type': 'text/plain', 'content-length': 5, 'x-version': req.httpVersion });
+    const told = { 'x-version': req.httpVersion, 'x-connection': connection(req) };
+    res.writeHead(200, { 'content-type': 'text/plain', 'content-length': 5, ...told });
     res.end('hello');
   },
   '/head'(req, res) {
@@ -130,9 +139,6 @@ const pages = {
     const id = query.get('id');
     json(res, { state: seen.get(id) ?? 'unknown', since: since.get(id) });
   },
-  '/accepted'(req, res) {
-    json(res, accepted);
-  },
 };
 
 function app(req, res) {
@@ -157,13 +163,14 @@ function expecting(req, res) {
 
 const servers = {
   h1: http.createServer(app),
-  h2c: http2.createServer(app),
+  h2c: http2.createServer({ settings: { enableConnectProtocol: true } }, app),
   tls1: https.createServer(tls, app),
   tls2: http2.createSecureServer({ ...tls, allowHTTP1: true }, app),
+  unix: http.createServer(app),
   control: http.createServer(app),
 };
 
-// WebSocket, and an upgrade of another name.
+// WebSocket, by upgrade and by extended CONNECT, and refusals of both.
 let sockets;
 try {
   sockets = createRequire(`${modules}/`)('ws');
@@ -190,22 +197,35 @@ if (sockets) {
       else socket.send(data, { binary });
     });
   });
-  for (const name of ['h1', 'tls1']) {
+  for (const name of ['h1', 'tls1', 'tls2', 'unix']) {
     servers[name].on('upgrade', (req, socket, head) => {
       socket.on('error', () => {});
       if (!req.url.startsWith('/ws')) return socket.end('HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n');
       return wss.handleUpgrade(req, socket, head, (upgraded) => wss.emit('connection', upgraded, req));
     });
   }
+  // What `handleUpgrade` does, for which there is no such call over HTTP/2.
+  servers.h2c.on('connect', (req, res) => {
+    const { stream } = res;
+    stream.on('error', () => {});
+    if (req.headers[':protocol'] !== 'websocket' || !req.url.startsWith('/ws')) {
+      stream.respond({ ':status': 403 }, { endStream: true });
+      return;
+    }
+    const offered = (req.headers['sec-websocket-protocol'] ?? '').split(/ *, */);
+    stream.respond({ ':status': 200, ...(offered.includes('chat.v2') && { 'sec-websocket-protocol': 'chat.v2' }) });
+    const socket = new sockets.WebSocket(null, undefined, { autoPong: true, closeTimeout: 30_000 });
+    socket.setSocket(stream, Buffer.alloc(0), { maxPayload: 16 << 20 });
+    wss.emit('connection', socket, req);
+  });
 }
 
 const ports = {};
 await Promise.all(Object.entries(servers).map(([name, server]) => {
-  accepted[name] = 0;
-  server.on(name.startsWith('tls') ? 'secureConnection' : 'connection', () => { accepted[name] += 1; });
   if (!name.startsWith('h2c')) server.on('checkContinue', expecting);
-  return new Promise((listening) => server.listen(0, '127.0.0.1', () => {
-    ports[name] = server.address().port;
+  const where = name === 'unix' ? { path: socketPath } : { host: '127.0.0.1', port: 0 };
+  return new Promise((listening) => server.listen(where, () => {
+    ports[name] = server.address().port ?? socketPath;
     listening();
   }));
 }));

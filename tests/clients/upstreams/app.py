@@ -43,7 +43,8 @@ async def pieces(receive):
 
 async def hello(scope, receive, send, query):
     version = (b"x-version", scope["http_version"].encode())
-    await respond(send, 200, b"hello", [(b"content-type", b"text/plain"), version])
+    connection = (b"x-connection", b"%d" % scope["client"][1])
+    await respond(send, 200, b"hello", [(b"content-type", b"text/plain"), version, connection])
 
 
 async def head(scope, receive, send, query):
@@ -89,6 +90,18 @@ async def sse(scope, receive, send, query):
         body = f"id: {event}\ndata: {time.time() * 1000}\n\n".encode()
         await send({"type": "http.response.body", "body": body, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def interim(scope, receive, send, query):
+    await send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
+    await hello(scope, receive, send, query)
+
+
+async def broken(scope, receive, send, query):
+    fields = [(b"content-type", b"text/plain")] + ([(b"content-length", b"1000")] if query.get("length") else [])
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    await send({"type": "http.response.body", "body": b"x" * 500, "more_body": True})
+    raise ConnectionError
 
 
 async def early(scope, receive, send, query):
@@ -140,6 +153,8 @@ PAGES = {
     "/hash": digest,
     "/trailers": trailers,
     "/sse": sse,
+    "/interim": interim,
+    "/broken": broken,
     "/early": early,
     "/hang": hang,
     "/bytes": pour,
@@ -152,6 +167,9 @@ PAGES = {
 
 async def websocket(scope, receive, send):
     await receive()
+    if scope["path"] != "/ws":
+        await send({"type": "websocket.close"})  # which is a 403 as long as it is not accepted
+        return
     offered = scope["subprotocols"]
     accept = {"type": "websocket.accept"}
     await send({**accept, "subprotocol": "chat.v2"} if "chat.v2" in offered else accept)

@@ -1,8 +1,9 @@
-"""The gRPC upstream: all four kinds of calls on bytes, plain and over TLS.
+"""The gRPC upstream: all four kinds of calls on bytes, plain, over TLS, and at a Unix socket.
 
-    python grpc_server.py CERT KEY
+    python grpc_server.py CERT KEY CALLERS SOCKET
 
-Prints one line of JSON with its ports. There is no schema: requests and responses are bytes.
+At its port `mtls` a caller needs a certificate under the root in CALLERS. Prints one line of JSON
+with its ports. There is no schema: requests and responses are bytes.
 """
 
 import json
@@ -118,11 +119,16 @@ def main():
     options += [("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(256), options=options)
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("suite.Suite", methods)])
-    cert, key = (Path(each).read_bytes() for each in sys.argv[1:])
+    cert, key, callers = (Path(each).read_bytes() for each in sys.argv[1:4])
+    secure = grpc.ssl_server_credentials([(key, cert)])
+    mutual = grpc.ssl_server_credentials([(key, cert)], callers, require_client_auth=True)
     ports = {
         "h2c": server.add_insecure_port("127.0.0.1:0"),
-        "tls2": server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, cert)])),
+        "tls2": server.add_secure_port("127.0.0.1:0", secure),
+        "mtls": server.add_secure_port("127.0.0.1:0", mutual),
+        "unix": sys.argv[4],
     }
+    server.add_insecure_port(f"unix:{ports['unix']}")
     server.start()
     print(json.dumps(ports), flush=True)
     server.wait_for_termination()
