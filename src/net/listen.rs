@@ -15,6 +15,11 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Address, SocketStream};
 
+/// What the system keeps for a caller that does not read; it doubles this for overhead of its own.
+/// Left to itself it would take megabytes for each, all of them at once and as fast as upstreams
+/// send. A caller that is far away gets as much in a round trip, and no more.
+const SEND_BUFFER: usize = 128 * 1024;
+
 /// Connections that may wait to be accepted; the system has its own limit too.
 const BACKLOG: i32 = 4096;
 
@@ -105,6 +110,8 @@ fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     // A restart must not wait for the connections of its predecessor to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // The connections it accepts inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
