@@ -105,7 +105,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue
 
 fn is_key(key: &str) -> bool {
     let octets = BASE64.decode(key.as_bytes());
-    octets.is_ok_and(|octets| octets.len() == KEY)
+    // Written anew, as padding is also taken within, where pieces were joined.
+    octets.is_ok_and(|octets| octets.len() == KEY && BASE64.encode(&octets) == key)
 }
 
 impl fmt::Display for BadHandshake {

@@ -89,6 +89,16 @@ fn handshakes_are_looked_through() {
             Err(Bad::Key),
         ),
         (
+            // Joined pieces, each with its padding.
+            &[
+                UPGRADE,
+                CONNECTION,
+                VERSION,
+                key("cnQ=YWJjYWJjYWJjYWJjcnQ="),
+            ],
+            Err(Bad::Key),
+        ),
+        (
             // Bits beyond the last octet.
             &[
                 UPGRADE,
