@@ -157,7 +157,7 @@ fn one_that_stops_between_chunks_is_cut_at_stream_idle() {
 fn one_that_breaks_off_is_an_abort_for_a_caller_of_http_1_0() {
     let stage = Stage::open();
     let daemon = |more| Daemon::proxying(&[stage.url()], more);
-    let (patient, impatient) = (daemon(PATIENT), daemon(IMPATIENT));
+    let (patient, impatient) = (daemon(PATIENT), daemon(IDLE));
     for (daemon, is_whole, stalls) in [
         (&patient, true, false),
         (&patient, false, false),
