@@ -270,10 +270,10 @@ pub(crate) fn head(data: &[u8]) {
         "{again:?}: {request:?}"
     );
 
-    let Some(status) = lines.next().and_then(|line| line.try_into().ok()) else {
+    let Some(status) = lines.next() else {
         return;
     };
-    let Ok(mut response) = Response::builder().status::<&[u8]>(status).body(()) else {
+    let Ok(mut response) = Response::builder().status(status).body(()) else {
         return;
     };
     *response.headers_mut() = fields(lines);
