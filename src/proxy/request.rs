@@ -125,6 +125,8 @@ fn join_cookies(headers: &mut HeaderMap) {
         .get_all(COOKIE)
         .iter()
         .map(HeaderValue::as_bytes)
+        // White space would stand at the end of the value, which HTTP/2 forbids.
+        .filter(|crumb| !crumb.is_empty())
         .collect();
     if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(COOKIE, cookie);

@@ -140,3 +140,20 @@ fn fields_of_this_hop_go_no_further_and_an_id_is_made() {
     assert_ne!(request.headers()["x-request-id"], "2");
     assert_eq!(request.uri(), "/x?y");
 }
+
+#[test]
+fn crumbs_are_joined_without_the_empty_ones() {
+    for (crumbs, joined) in [
+        (&["a=b", "c=d"] as &[_], "a=b; c=d"),
+        (&["", "a=b", "", "c=d", ""], "a=b; c=d"),
+        (&["", ""], ""),
+    ] {
+        let mut headers = HeaderMap::new();
+        for crumb in crumbs {
+            headers.append(COOKIE, HeaderValue::from_static(crumb));
+        }
+        join_cookies(&mut headers);
+        let found: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(found, [joined], "{crumbs:?}");
+    }
+}
