@@ -25,6 +25,9 @@ class Attack:
     fast as the other side takes it. It reads what comes and forgets it, unless it is not to read."""
 
     connections, pace, reads = 50, 0.0, True
+    # Whether the upstream takes more at once than by default, so that memory and not the bulkhead is
+    # the limit.
+    crowds = False
 
     def __init__(self, number):
         # Streams that are open, for those attacks that have any.
@@ -93,7 +96,7 @@ class SlowHeaders(Attack):
 class SlowBody(Attack):
     """A body that drips."""
 
-    connections, pace = 500, 1.0
+    connections, pace, crowds = 500, 1.0, True
 
     def opening(self):
         return b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n"
@@ -109,6 +112,12 @@ class SlowRead(Attack):
 
     def opening(self):
         return b"GET " + LARGE + b" HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+class SlowReadCrowd(SlowRead):
+    """The same, and every one is served."""
+
+    crowds = True
 
 
 class Idle(Attack):
@@ -201,7 +210,7 @@ class HugeFields(Http2):
 class TinyWindows(Http2):
     """Has bodies sent octet by octet."""
 
-    connections, pace = 10, 0.01
+    connections, pace, crowds = 10, 0.01, True
 
     def opening(self):
         asks = (h2.request(next(self.streams), MIDDLE) for _ in range(50))
@@ -214,7 +223,7 @@ class TinyWindows(Http2):
 class SlowPost(Http2):
     """Bodies that drip, on every stream that may be had."""
 
-    connections, pace = 10, 1.0
+    connections, pace, crowds = 10, 1.0, True
 
     def first(self):
         opens = (h2.request(next(self.streams), b"/echo", b"POST", ends=False) for _ in range(100))
@@ -227,7 +236,7 @@ class SlowPost(Http2):
 class SlowReadStreams(Http2):
     """Asks for megabytes on every stream that may be had, and reads none of them."""
 
-    connections, reads = 3, False
+    connections, reads, crowds = 3, False, True
 
     def opening(self):
         asks = (h2.request(next(self.streams), LARGE) for _ in range(100))
@@ -241,6 +250,7 @@ ATTACKS = {
     "slow-headers": SlowHeaders,
     "slow-body": SlowBody,
     "slow-read": SlowRead,
+    "slow-read-crowd": SlowReadCrowd,
     "idle": Idle,
     "half-requests": HalfRequests,
     "fields": Fields,

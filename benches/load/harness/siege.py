@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 
-from . import build
+from . import attack, build
 from .daemon import Daemon, quantile
 from .measure import start_loadgen
 from .process import rss_kib, spawn, start_backend, stop
 
 # The good client's upstream is not the one that is attacked through: what shares an upstream shares
-# its slots. That one takes more than its default, so that memory and not the bulkhead is the limit.
+# its slots.
 UPSTREAMS = """
 [runtime]
 workers = 1
@@ -27,11 +27,13 @@ endpoints = ["http://127.0.0.1:{good}"]
 [upstreams.target]
 listen = "127.0.0.1:0"
 endpoints = ["http://127.0.0.1:{target}"]
+[upstreams.target.breaker]
+mode = "off"
+"""
+CROWDED = """
 [upstreams.target.bulkhead]
 max_requests = 2000
 max_connections = 1100
-[upstreams.target.breaker]
-mode = "off"
 """
 
 # The good client: calls per second over each version.
@@ -65,6 +67,8 @@ def run(name, options):
     behind(target.pid)
     try:
         upstreams = UPSTREAMS.format(good=own_port, target=target_port)
+        if attack.ATTACKS[name].crowds:
+            upstreams += CROWDED
         with Daemon("attacks", upstreams, options.proxy_cpus) as daemon:
             return _siege(name, options, daemon)
     finally:
