@@ -578,7 +578,14 @@ fn texts() -> BTreeMap<String, String> {
             let path = folder.join(entry.file_name());
             let name = path.to_str().unwrap().to_owned();
             if entry.file_type().unwrap().is_dir() {
-                let made = [".git", "target", "vendor", "mutants.out"];
+                // What tools have written, and what fuzzing has found.
+                let made = [
+                    ".git",
+                    "target",
+                    "vendor",
+                    "mutants.out",
+                    "tests/fuzz/corpus",
+                ];
                 if !made.iter().any(|folder| path.ends_with(folder)) {
                     folders.push(path);
                 }
