@@ -38,8 +38,9 @@ const SEND_BUFFER: usize = 16 * 1024;
 const GOING: Duration = Duration::from_secs(5);
 
 /// One that floods us or breaks the protocol has so long to take the word for it; the first has as
-/// long again to go.
+/// long again to go, and what it still sends is read no further than this.
 const CALMING: Duration = Duration::from_secs(1);
+const CALMING_BYTES: usize = 256 * 1024;
 
 /// Streams that we have reset and whose late frames are still known for what they are: a frame of
 /// one that was forgotten is an error of the caller's. Twice the streams of the default.
@@ -153,8 +154,11 @@ where
     // it was said, the window bounds.
     let window = settings.http2.connection_window;
     let window = usize::try_from(window).unwrap_or(usize::MAX);
-    let within = if flood.is_some() { CALMING } else { FAREWELL };
-    wire.close(&alarm, (within, window)).await;
+    let most = match flood {
+        Some(_) => (CALMING, CALMING_BYTES.min(window)),
+        None => (FAREWELL, window),
+    };
+    wire.close(&alarm, most).await;
 }
 
 /// A flood that the library has found and ended the connection for.
@@ -218,7 +222,6 @@ impl Tap for Rc<Life> {
     /// What comes before a fault of the caller's is served: it is nobody's fault.
     fn passed(&self, bytes: &[u8]) -> usize {
         let now = time::now();
-        self.turn.read(bytes.len());
         self.came.set(now);
         let passed = match self.lawful.borrow_mut().feed(bytes) {
             Ok(()) => bytes.len(),
@@ -226,7 +229,10 @@ impl Tap for Rc<Life> {
         };
         let mut meter = self.meter.borrow_mut();
         let lawful = bytes.get(..passed).unwrap_or_default();
+        let before = meter.frames();
         let is_calm = meter.feed(lawful, now).is_ok();
+        let frames = meter.frames().wrapping_sub(before);
+        self.turn.read(bytes.len(), frames);
         let head = meter.unended_head();
         if head != self.head.get().map(|(head, _)| head) {
             let until = now + self.header_timeout;

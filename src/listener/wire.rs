@@ -56,7 +56,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             now >= at
         };
         let farewell = pin!(async {
-            let mut dropped = [0; 512];
+            // Apart: a connection does not keep room for it.
+            let mut dropped = vec![0; 8 * 1024];
             if self.shutdown().await.is_err() {
                 return;
             }

@@ -173,6 +173,7 @@ pub struct FrameMeter {
     is_head: bool,
     /// The highest stream opened so far.
     highest: u32,
+    frames: usize,
     flood: Option<Flood>,
 }
 
@@ -207,6 +208,7 @@ impl FrameMeter {
             blocks: 0,
             is_head: false,
             highest: 0,
+            frames: 0,
             flood: None,
         }
     }
@@ -236,6 +238,11 @@ impl FrameMeter {
             }
         }
         Ok(())
+    }
+
+    /// How many frames have begun.
+    pub const fn frames(&self) -> usize {
+        self.frames
     }
 
     /// The flood that was found, if one was.
@@ -292,6 +299,7 @@ impl FrameMeter {
             flags,
             stream,
         } = head;
+        self.frames = self.frames.wrapping_add(1);
         self.is_head = matches!(kind, HEADERS | CONTINUATION);
         let block = self.block.take();
         match kind {

@@ -35,7 +35,8 @@ pub(crate) trait Tap {
 ///
 /// The library takes in all that a socket has before a stream's reader has its turn, and counts
 /// small DATA frames that nobody has read yet as a flood. So a turn reads no more than [`Turn::MOST`]:
-/// frames that are read as they come never add up.
+/// frames that are read as they come never add up. Nor does a peer that floods us hold up the other
+/// connections for long until it is found out, as small frames weigh more than their octets.
 #[derive(Debug, Default)]
 pub(crate) struct Turn(Cell<usize>);
 
@@ -43,6 +44,9 @@ impl Turn {
     /// Octets that one turn reads, or a read more: as much as the window of a stream, in which
     /// there are 6554 DATA frames at the most.
     pub(crate) const MOST: usize = 64 * 1024;
+
+    /// Octets that take as long to pass on as a frame does to be judged and taken up.
+    const FRAME: usize = 256;
 
     /// What the octets of unread DATA frames may lack to 256 in each before it is a flood: as much
     /// again as the window, and all that one turn may bring, whatever the window.
@@ -56,9 +60,10 @@ impl Turn {
         self.0.set(0);
     }
 
-    /// A read brought so many octets.
-    pub(crate) fn read(&self, octets: usize) {
-        self.0.set(self.0.get().saturating_add(octets));
+    /// A read brought so many octets, in which so many frames began.
+    pub(crate) fn read(&self, octets: usize, frames: usize) {
+        let weight = octets.max(frames.saturating_mul(Self::FRAME));
+        self.0.set(self.0.get().saturating_add(weight));
     }
 
     /// Whether it is not over.

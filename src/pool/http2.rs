@@ -58,12 +58,15 @@ impl Tap for Rc<Heard> {
 
     fn read(&self, bytes: &[u8]) -> bool {
         let now = time::now();
-        self.turn.read(bytes.len());
         self.at.set(now);
         self.reads.fetch_add(1, Relaxed);
         let mut meter = self.meter.borrow_mut();
         meter.settle(&self.earnings);
-        meter.feed(bytes, now).is_ok()
+        let before = meter.frames();
+        let is_calm = meter.feed(bytes, now).is_ok();
+        let frames = meter.frames().wrapping_sub(before);
+        self.turn.read(bytes.len(), frames);
+        is_calm
     }
 }
 

@@ -48,7 +48,7 @@ async fn one_that_floods_is_read_so_far_and_no_further() {
     let mut wire = Wire::plain(Endless(Rc::clone(&read)));
     let began = time::now();
     wire.close(&Alarm::new(began), MOST).await;
-    assert!((10_000..11_000).contains(&read.get()), "{}", read.get());
+    assert!((10_000..19_000).contains(&read.get()), "{}", read.get());
     assert_eq!(time::now(), began);
 }
 
